@@ -1,0 +1,72 @@
+// One data centre's log, as its primaries write it and as every replica reads it.
+//
+// The log is transport: it keeps order and repeats nothing, but its tail may be lost in a power cut, so each replica journals
+// what it reads and secondaries keep what no journal holds yet. Two implementations share this interface and one conformance
+// suite: NATS JetStream (jetstream.ts), and a twin for simulations.
+
+import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
+import type { ReplicaReport } from "#/lib/model/report.ts";
+
+export interface AppendRequest {
+  readonly kind: LogKind;
+  /** The secondary or primary that it is from: one token of letters, digits, `-` and `_`. */
+  readonly origin: string;
+  /** Entries with the same id within the log's duplicate window are kept once. */
+  readonly id: string;
+  readonly payload: Uint8Array;
+}
+
+export interface AppendResult {
+  readonly stream: string;
+  readonly sequence: number;
+  /** True when the log had this id already: nothing was added. */
+  readonly duplicate: boolean;
+}
+
+export interface LogWriter {
+  /**
+   * Resolves when the log has the entry. Entries appended one after the other stand in that order; two appends in flight
+   * together may not. Throws LogError `unavailable` (try again with the same id: harmless) or `too_large`.
+   */
+  append(request: AppendRequest, signal: AbortSignal): Promise<AppendResult>;
+}
+
+export interface LogReader {
+  /**
+   * Every entry after that position, in order and without a gap, then new ones as they come; from the start when undefined.
+   * It waits through outages and ends only when the signal aborts. What it cannot bridge is thrown, never skipped:
+   * LogError `hole`, `recreated` (the stream is another than the position's) or `shortened` (the position is past its end).
+   */
+  read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry>;
+  /** What the log holds now. Throws LogError `unavailable` or `missing`. */
+  info(): Promise<LogInfo>;
+}
+
+export interface LogInfo {
+  readonly stream: string;
+  /** When the origin stream was made. */
+  readonly created: string;
+  /** 0 when it is empty. */
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  readonly bytes: number;
+}
+
+/** The way back: small, unordered, lossy; everything in it is said again every second. */
+export interface BackChannel {
+  publish(report: ReplicaReport): void;
+  /** Reports of every replica of the data centre, one's own too. A report that is not readable is dropped and counted. */
+  subscribe(onReport: (report: ReplicaReport) => void): void;
+}
+
+export type LogErrorCode = "unavailable" | "missing" | "too_large" | "hole" | "recreated" | "shortened" | "refused";
+
+export class LogError extends Error {
+  override readonly name = "LogError";
+  readonly code: LogErrorCode;
+
+  constructor(code: LogErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,25 @@
+// What stands in a data centre's log, and how a reader names its place in it.
+
+/** Batches come from secondaries; generations and heartbeats from primaries. The names are part of the log's subjects. */
+export type LogKind = "batch" | "generation" | "heartbeat";
+
+/**
+ * A place in the log, for a checkpoint. A stream that was made anew has another `created`, and going on across that change
+ * would skip or repeat silently, so a reader refuses.
+ */
+export interface LogPosition {
+  /** `dc-<datacenter>-<epoch>-<segment>` */
+  readonly stream: string;
+  /** When the *origin* stream was made (RFC 3339, as its server says). */
+  readonly created: string;
+  /** Counts from 1 within the stream. */
+  readonly sequence: number;
+}
+
+export interface LogEntry {
+  readonly position: LogPosition;
+  readonly kind: LogKind;
+  /** The secondary or primary that it is from. */
+  readonly origin: string;
+  readonly payload: Uint8Array;
+}

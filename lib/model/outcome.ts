@@ -1,0 +1,45 @@
+// What became of a due scrape. Every slot has one outcome, and the numbers below are in our formats: append, never renumber.
+
+/** `stored`: all its series. `partial`: some series were refused. `failed`: the scrape was tried. `missed`: it was not. */
+export const outcomes = [
+  "stored",
+  "partial",
+  "failed_timeout",
+  "failed_connect",
+  "failed_status",
+  "failed_body_size",
+  "failed_parse",
+  "failed_sample_limit",
+  "failed_label_limit",
+  "failed_closed",
+  "failed_clock",
+  "missed_overload",
+  "missed_down",
+  "missed_clock",
+  "superseded",
+  "failed_tls",
+  "failed_name",
+] as const;
+export type Outcome = (typeof outcomes)[number];
+
+/** Whether the scrape brought samples. Only then is `up` 1. */
+export function isStored(outcome: Outcome): boolean {
+  return outcome === "stored" || outcome === "partial";
+}
+
+/** Whether the scrape was tried and failed: then `up` is 0. A missed slot says nothing about the target. */
+export function isFailed(outcome: Outcome): boolean {
+  return outcome.startsWith("failed_");
+}
+
+/** Of two outcomes of one slot: the highest generation that stored wins, else the highest. */
+export function outranks(a: RankedOutcome, b: RankedOutcome): boolean {
+  const storedA = isStored(a.outcome);
+  if (storedA !== isStored(b.outcome)) return storedA;
+  return a.generation > b.generation;
+}
+
+export interface RankedOutcome {
+  readonly outcome: Outcome;
+  readonly generation: number;
+}

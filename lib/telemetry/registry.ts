@@ -1,0 +1,145 @@
+// Heliograph's own metrics: declared in one table (table.ts), counted here, shown at `/metrics` in the text format 0.0.4.
+//
+// A metric exists from the start with value 0 when it has no labels, so that a missing series never has to be told from a
+// zero. Label values must come from a closed set or from the topology file: nothing here grows with targets.
+
+import { assert } from "#/lib/assert/assert.ts";
+import { type MetricDeclaration, metricTable } from "#/lib/telemetry/table.ts";
+
+export type MetricName = keyof typeof metricTable;
+export type MetricLabels = Readonly<Record<string, string>>;
+
+/** One metric may have this many series; beyond it `add` and `set` go to a series whose labels are all "other". */
+const seriesPerMetricMax = 1000;
+
+export interface Registry {
+  /** Adds to a counter or gauge. */
+  add(name: MetricName, amount?: number, labels?: MetricLabels): void;
+  /** Sets a gauge. */
+  set(name: MetricName, value: number, labels?: MetricLabels): void;
+  /** Counts a value into a histogram's buckets. */
+  observe(name: MetricName, value: number, labels?: MetricLabels): void;
+  /** Forgets one series of a metric: a data centre or secondary that is no more. */
+  remove(name: MetricName, labels: MetricLabels): void;
+  /** The present value, for tests and pages; 0 when there is none. */
+  get(name: MetricName, labels?: MetricLabels): number;
+  /** Called before each exposition, to set gauges that are cheaper to read than to keep. */
+  onCollect(collect: () => void): void;
+  /** The exposition, text format 0.0.4. Metrics that this process never touched and that have labels are left out. */
+  expose(): string;
+}
+
+interface Histogram {
+  readonly counts: number[];
+  sum: number;
+}
+
+export function createRegistry(options: { readonly tier: "secondary" | "primary" | "global" | "tool" }): Registry {
+  const values = new Map<MetricName, Map<string, number>>();
+  const histograms = new Map<MetricName, Map<string, Histogram>>();
+  const collectors: (() => void)[] = [];
+  const relevant = (Object.keys(metricTable) as MetricName[]).filter((name) =>
+    declarationOf(name).tiers.includes(options.tier),
+  );
+
+  function seriesOf<T>(all: Map<MetricName, Map<string, T>>, name: MetricName, labels: MetricLabels, initial: () => T) {
+    const declared = declarationOf(name);
+    assert(relevant.includes(name), `${name} is not declared for the tier ${options.tier}`);
+    let series = all.get(name);
+    if (!series) all.set(name, (series = new Map()));
+    const given = Object.keys(labels);
+    assert(
+      given.length === declared.labels.length && declared.labels.every((label) => label in labels),
+      `${name}: expected the labels {${declared.labels.join(", ")}}, got {${given.join(", ")}}`,
+    );
+    let key = declared.labels.map((label) => `${label}="${escapeValue(labels[label]!)}"`).join(",");
+    if (!series.has(key) && series.size >= seriesPerMetricMax) {
+      key = declared.labels.map((label) => `${label}="other"`).join(",");
+    }
+    if (!series.has(key)) series.set(key, initial());
+    return { series, key };
+  }
+
+  const registry: Registry = {
+    add(name, amount = 1, labels = {}) {
+      const { series, key } = seriesOf(values, name, labels, () => 0);
+      series.set(key, series.get(key)! + amount);
+    },
+    set(name, value, labels = {}) {
+      const { series, key } = seriesOf(values, name, labels, () => 0);
+      series.set(key, value);
+    },
+    observe(name, value, labels = {}) {
+      const buckets = declarationOf(name).buckets ?? [];
+      const { series, key } = seriesOf(histograms, name, labels, () => ({
+        counts: new Array<number>(buckets.length + 1).fill(0),
+        sum: 0,
+      }));
+      const histogram = series.get(key)!;
+      const index = buckets.findIndex((bound) => value <= bound);
+      histogram.counts[index < 0 ? buckets.length : index]! += 1;
+      histogram.sum += value;
+    },
+    remove(name, labels) {
+      const { series, key } = seriesOf(values, name, labels, () => 0);
+      series.delete(key);
+    },
+    get(name, labels = {}) {
+      const { series, key } = seriesOf(values, name, labels, () => 0);
+      return series.get(key)!;
+    },
+    onCollect(collect) {
+      collectors.push(collect);
+    },
+    expose() {
+      for (const collect of collectors) collect();
+      let text = "";
+      for (const name of relevant) {
+        const declared = declarationOf(name);
+        const lines =
+          declared.type === "histogram"
+            ? histogramLines(name, declared, histograms.get(name))
+            : valueLines(name, declared, values.get(name));
+        if (lines) text += `# HELP ${name} ${declared.help}\n# TYPE ${name} ${declared.type}\n${lines}`;
+      }
+      return text;
+    },
+  };
+  return registry;
+}
+
+function declarationOf(name: MetricName): MetricDeclaration {
+  return metricTable[name];
+}
+
+function valueLines(name: string, declared: MetricDeclaration, series: Map<string, number> | undefined): string {
+  if (!series || series.size === 0) return declared.labels.length === 0 ? `${name} 0\n` : "";
+  let lines = "";
+  for (const [key, value] of series) lines += `${name}${key ? `{${key}}` : ""} ${formatNumber(value)}\n`;
+  return lines;
+}
+
+function histogramLines(name: string, declared: MetricDeclaration, all: Map<string, Histogram> | undefined): string {
+  let lines = "";
+  for (const [key, histogram] of all ?? []) {
+    let cumulative = 0;
+    const prefix = key ? `${key},` : "";
+    for (const [i, bound] of [...(declared.buckets ?? []), Number.POSITIVE_INFINITY].entries()) {
+      cumulative += histogram.counts[i]!;
+      lines += `${name}_bucket{${prefix}le="${formatNumber(bound)}"} ${cumulative}\n`;
+    }
+    const braces = key ? `{${key}}` : "";
+    lines += `${name}_sum${braces} ${formatNumber(histogram.sum)}\n${name}_count${braces} ${cumulative}\n`;
+  }
+  return lines;
+}
+
+function formatNumber(value: number): string {
+  if (value === Number.POSITIVE_INFINITY) return "+Inf";
+  if (value === Number.NEGATIVE_INFINITY) return "-Inf";
+  return String(value);
+}
+
+function escapeValue(value: string): string {
+  return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
+}

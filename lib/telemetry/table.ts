@@ -1,0 +1,294 @@
+// Every metric that Heliograph tells of itself, in one table; docs/metrics.md is held against it by a test.
+//
+// Names are `heliograph_<tier>_<noun>_<unit>[_total]` in base units; what every tier has is `heliograph_<noun>…`.
+
+export interface MetricDeclaration {
+  readonly type: "counter" | "gauge" | "histogram";
+  readonly tiers: readonly ("secondary" | "primary" | "global" | "tool")[];
+  readonly labels: readonly string[];
+  readonly help: string;
+  readonly buckets?: readonly number[];
+}
+
+const everyTier = ["secondary", "primary", "global", "tool"] as const;
+const replicas = ["primary", "global"] as const;
+
+export const metricTable = {
+  heliograph_build_info: {
+    type: "gauge",
+    tiers: everyTier,
+    labels: ["version", "tier", "name"],
+    help: "1, with the version that runs, its tier and its name in the topology file.",
+  },
+  heliograph_process_cpu_seconds_total: {
+    type: "counter",
+    tiers: everyTier,
+    labels: [],
+    help: "User and system CPU time of this process.",
+  },
+  heliograph_process_resident_memory_bytes: {
+    type: "gauge",
+    tiers: everyTier,
+    labels: [],
+    help: "Resident memory of this process.",
+  },
+  heliograph_process_start_time_seconds: {
+    type: "gauge",
+    tiers: everyTier,
+    labels: [],
+    help: "When this process started, in seconds since the Unix epoch.",
+  },
+  heliograph_event_loop_delay_seconds: {
+    type: "gauge",
+    tiers: everyTier,
+    labels: [],
+    help: "The longest time since the last exposition for which the event loop was not free.",
+  },
+
+  heliograph_secondary_targets: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Targets in this secondary's part of the generation.",
+  },
+  heliograph_secondary_scrapes_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: ["outcome"],
+    help: "Slots that had an outcome here, by outcome.",
+  },
+  heliograph_secondary_series_refused_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: ["reason"],
+    help: "Series left out of a scrape that was otherwise stored, by reason.",
+  },
+  heliograph_secondary_samples_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Samples compacted into batches.",
+  },
+  heliograph_secondary_batches_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Batches written to the spool.",
+  },
+  heliograph_secondary_batch_bytes_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Bytes of the batches written to the spool.",
+  },
+  heliograph_secondary_spool_batches: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Batches in the spool: not yet durable at every global.",
+  },
+  heliograph_secondary_spool_bytes: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Bytes of the batches in the spool.",
+  },
+  heliograph_secondary_spool_dropped_batches_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: ["reason"],
+    help: "Batches dropped before they were durable: data is lost.",
+  },
+  heliograph_secondary_push_connected: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "1 while a primary takes batches from this secondary.",
+  },
+  heliograph_secondary_push_errors_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Push streams that ended with an error.",
+  },
+  heliograph_secondary_generation: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "The generation that this secondary scrapes by.",
+  },
+
+  heliograph_primary_received_batches_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["result"],
+    help: "Batches that secondaries pushed: accepted, duplicate or refused.",
+  },
+  heliograph_primary_received_bytes_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: [],
+    help: "Bytes of the batches that secondaries pushed.",
+  },
+  heliograph_primary_refused_batches_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["code"],
+    help: "Batches refused, by the code of the reason.",
+  },
+  heliograph_primary_connected_secondaries: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: [],
+    help: "Secondaries whose push streams end here.",
+  },
+  heliograph_primary_discovered_targets: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Targets that discovery found, by scrape config.",
+  },
+  heliograph_primary_discovery_errors_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Discovery sources that could not be read; their last targets are kept.",
+  },
+  heliograph_primary_generation: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: [],
+    help: "The newest generation read from the log.",
+  },
+  heliograph_primary_unassigned_targets: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: [],
+    help: "Targets of the newest generation that have no owner because no secondary lives.",
+  },
+
+  heliograph_lease_held: {
+    type: "gauge",
+    tiers: replicas,
+    labels: [],
+    help: "1 while this process holds its pair's lease.",
+  },
+  heliograph_lease_token: {
+    type: "gauge",
+    tiers: replicas,
+    labels: [],
+    help: "The fencing token of the lease while held here, else 0.",
+  },
+  heliograph_lease_errors_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: [],
+    help: "Calls to the lease store that failed.",
+  },
+  heliograph_log_connected: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "1 while the log of the data centre, or its mirror, can be reached.",
+  },
+  heliograph_replica_entries_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "kind"],
+    help: "Log entries journalled, by kind.",
+  },
+  heliograph_replica_samples_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Samples appended to the head.",
+  },
+  heliograph_replica_repeated_batches_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Batches that had been read before and were dropped by their watermark.",
+  },
+  heliograph_replica_bad_batches_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "code"],
+    help: "Batches in the log that could not be read, by the code of the reason.",
+  },
+  heliograph_replica_unreadable_scrapes_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Scrapes whose reference was missing (a hole in their run): unreadable until repaired or keyframed.",
+  },
+  heliograph_replica_lag_seconds: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Time since the newest heartbeat of the data centre that was read here was sent.",
+  },
+  heliograph_journal_bytes: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Bytes of the journal on disk.",
+  },
+  heliograph_journal_fsync_seconds: {
+    type: "histogram",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "How long the journal's fsync took.",
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2],
+  },
+  heliograph_head_series: {
+    type: "gauge",
+    tiers: replicas,
+    labels: [],
+    help: "Series in the head.",
+  },
+  heliograph_head_samples: {
+    type: "gauge",
+    tiers: replicas,
+    labels: [],
+    help: "Samples in the head.",
+  },
+  heliograph_head_bytes: {
+    type: "gauge",
+    tiers: replicas,
+    labels: [],
+    help: "Memory of the head's columns.",
+  },
+  heliograph_head_late_scrapes_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["result"],
+    help: "Scrapes that arrived out of order: merged, or too_old for the head.",
+  },
+  heliograph_head_repeated_slots_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: [],
+    help: "Slots that came twice (two owners at a handover); one outcome was kept.",
+  },
+
+  heliograph_global_datacenter_state: {
+    type: "gauge",
+    tiers: ["global"],
+    labels: ["datacenter", "state"],
+    help: "1 for the state that the data centre is in: live, delayed, dark or unknown.",
+  },
+
+  heliograph_http_requests_total: {
+    type: "counter",
+    tiers: everyTier,
+    labels: ["route", "status"],
+    help: "HTTP requests answered, by route and status class.",
+  },
+  heliograph_query_duration_seconds: {
+    type: "histogram",
+    tiers: replicas,
+    labels: ["endpoint"],
+    help: "How long queries took.",
+    buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+  },
+} as const satisfies Readonly<Record<string, MetricDeclaration>>;

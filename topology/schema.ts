@@ -1,0 +1,212 @@
+// The topology file, version 1: its shape, and the defaults. What must hold between its parts is in check.ts.
+//
+// Keys are snake_case. `scrape_configs` have Prometheus' own shape, and what Prometheus knows but Heliograph does not yet is
+// refused by name instead of being ignored.
+
+import { z } from "zod";
+
+export const formatVersion = 1;
+
+/** A name that becomes part of NATS subjects, file names and label values. */
+const name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, "a name has 1 to 40 lower-case letters, digits and inner hyphens");
+
+const labelName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/, "a label name has letters, digits and underscores");
+const labels = z.record(labelName, z.string());
+
+/** `15s`, `1m30s`, `7d`, as in Prometheus. */
+const durationPattern = /^(?=.)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$/;
+const duration = z.string().regex(durationPattern, "a duration looks like 15s, 1m30s or 7d");
+
+/** `10MB` or `10MiB`, as in Prometheus, where both mean powers of 1024; 0 means no limit. */
+const byteSize = z.union([
+  z.literal(0),
+  z.string().regex(/^\d+(\.\d+)?([KMGTPE]i?)?B$/, "a size looks like 512KB, 10MB or 1GiB"),
+]);
+
+/** `host:port`, `[v6]:port`. */
+const hostPort = z
+  .string()
+  .regex(
+    /^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/,
+    "an address looks like 10.0.0.1:9470, host.example:9470 or [::1]:9470",
+  );
+
+const tls = z
+  .strictObject({
+    ca_file: z.string().describe("Certificates of the authorities that peers must be signed by (PEM)."),
+    cert_file: z.string().describe("This tier's certificate chain (PEM)."),
+    key_file: z.string().describe("The certificate's private key (PEM)."),
+  })
+  .describe("TLS files of a tier; `{name}` in a path stands for the process' name.");
+
+const listener = z.strictObject({
+  listen: hostPort.describe("Where to listen. Loopback unless you say otherwise."),
+  address: hostPort.optional().describe("Where others reach it, when that is not the listening address."),
+});
+
+const natsServers = z
+  .array(
+    z
+      .string()
+      .regex(
+        /^(nats|tls):\/\/[^\s]+:\d{1,5}$/,
+        "a NATS server looks like nats://127.0.0.1:4222 or tls://nats.example:4222",
+      ),
+  )
+  .min(1);
+
+const staticConfig = z.strictObject({
+  targets: z.array(z.string().min(1)).describe("host:port of each target."),
+  labels: z.record(z.string().min(1), z.string()).default({}),
+});
+
+const fileSdConfig = z.strictObject({
+  files: z
+    .array(
+      z.string().regex(/\.(ya?ml|json)$/, "a file name ends in .yml, .yaml or .json; its last part may hold one *"),
+    )
+    .min(1),
+  refresh_interval: duration.default("5m"),
+});
+
+export const scrapeConfig = z.strictObject({
+  job_name: z.string().min(1),
+  scrape_interval: duration.optional(),
+  scrape_timeout: duration.optional(),
+  metrics_path: z.string().startsWith("/").default("/metrics"),
+  scheme: z.enum(["http", "https"]).default("http"),
+  params: z.record(z.string(), z.array(z.string())).default({}),
+  honor_labels: z.boolean().default(false),
+  honor_timestamps: z.boolean().default(true),
+  sample_limit: z.int().min(0).default(0),
+  label_limit: z.int().min(0).default(0),
+  label_name_length_limit: z.int().min(0).default(0),
+  label_value_length_limit: z.int().min(0).default(0),
+  body_size_limit: byteSize.default("64MiB"),
+  static_configs: z.array(staticConfig).default([]),
+  file_sd_configs: z.array(fileSdConfig).default([]),
+});
+
+const primary = z.strictObject({
+  name,
+  http: listener.describe("Queries, health and /metrics."),
+  grpc: listener.describe("Secondaries push here."),
+});
+
+const secondary = z.strictObject({
+  name,
+  capacity: z.int().min(1).default(5000).describe("Targets that it may own."),
+  http: listener.describe("Its /targets page, health and /metrics."),
+});
+
+const retention = z.strictObject({
+  raw: duration.default("7d"),
+  "1m": duration.default("30d"),
+  "1h": duration.default("1y"),
+});
+
+const datacenter = z.strictObject({
+  name,
+  region: z.string().min(1),
+  labels: labels.default({}).describe("Added to every target of this data centre."),
+  nats: z.strictObject({
+    servers: natsServers,
+    domain: name.optional().describe("JetStream domain; the data centre's name when it is left out."),
+    user: z.string().default("heliograph"),
+    password_file: z.string().optional().describe("Password of this data centre's primaries at its own NATS servers."),
+    leaf_password_file: z.string().optional().describe("Password of this data centre's NATS servers at the hub."),
+    log_bytes_max: byteSize.default("10GiB").describe("Room for the longest cut to ride out."),
+    log_age_max: duration.default("3d"),
+    replicas: z.union([z.literal(1), z.literal(3)]).default(1),
+  }),
+  primaries: z.array(primary).min(1).max(2),
+  secondaries: z.array(secondary).min(1),
+  head_retention: duration.optional(),
+  scrape_configs: z.array(scrapeConfig).default([]),
+});
+
+const global = z.strictObject({
+  nats: z.strictObject({
+    servers: natsServers.describe("The hub."),
+    leaf_servers: z
+      .array(
+        z
+          .string()
+          .regex(/^(nats-leaf|nats|tls):\/\/[^\s]+:\d{1,5}$/, "a leaf address looks like nats-leaf://hub.example:7422"),
+      )
+      .min(1)
+      .describe("Where data centres' NATS servers join the hub."),
+    password_file: z.string().optional().describe("Password of the globals at the hub."),
+    replicas: z.union([z.literal(1), z.literal(3)]).default(1),
+  }),
+  pair: z
+    .array(z.strictObject({ name, http: listener.describe("Queries, pages, health and /metrics.") }))
+    .min(1)
+    .max(2),
+  archive: z
+    .strictObject({
+      url: z.string().regex(/^(file|s3|memory):\/\//, "an archive URL starts with file://, s3:// or memory://"),
+    })
+    .optional(),
+});
+
+export const topologySchema = z
+  .strictObject({
+    format_version: z.literal(formatVersion),
+    federation: name,
+    label_names: z
+      .strictObject({ datacenter: labelName.default("datacenter"), region: labelName.default("region") })
+      .default({ datacenter: "datacenter", region: "region" }),
+    tls: z.strictObject({ global: tls.optional(), primary: tls.optional(), secondary: tls.optional() }).default({}),
+    retention: retention.default({ raw: "7d", "1m": "30d", "1h": "1y" }),
+    head_retention: duration.default("2h").describe("How long samples stay in memory."),
+    scrape_defaults: z
+      .strictObject({ scrape_interval: duration.default("15s"), scrape_timeout: duration.default("10s") })
+      .default({ scrape_interval: "15s", scrape_timeout: "10s" }),
+    global,
+    datacenters: z.array(datacenter).min(1),
+    scrape_configs: z.array(scrapeConfig).default([]).describe("Scraped in every data centre, beside its own."),
+  })
+  .describe("Heliograph topology, version 1.");
+
+export type Topology = z.infer<typeof topologySchema>;
+export type Datacenter = Topology["datacenters"][number];
+export type Primary = Datacenter["primaries"][number];
+export type Secondary = Datacenter["secondaries"][number];
+export type Global = Topology["global"];
+export type ScrapeConfig = z.infer<typeof scrapeConfig>;
+export type TlsFiles = z.infer<typeof tls>;
+export type Listener = z.infer<typeof listener>;
+
+/** Where others reach a listener. */
+export function addressOf(listener: Listener): string {
+  return listener.address ?? listener.listen;
+}
+
+const durationUnitsMs = {
+  y: 31_536_000_000,
+  w: 604_800_000,
+  d: 86_400_000,
+  h: 3_600_000,
+  m: 60_000,
+  s: 1000,
+  ms: 1,
+} as const;
+
+/** ms of a duration that the schema accepted. */
+export function durationMs(text: string): number {
+  let totalMs = 0;
+  for (const [, count, unit] of text.matchAll(/(\d+)(ms|[ywdhms])/g)) {
+    totalMs += Number(count) * durationUnitsMs[unit as keyof typeof durationUnitsMs];
+  }
+  return totalMs;
+}
+
+/** Bytes of a size that the schema accepted; 0 means no limit. */
+export function sizeBytes(size: string | 0): number {
+  if (size === 0) return 0;
+  const [, count, unit] = /^(\d+(?:\.\d+)?)([KMGTPE]?)/.exec(size)!;
+  return Math.floor(Number(count) * 1024 ** " KMGTPE".indexOf(unit || " "));
+}
