@@ -4,9 +4,9 @@
 // answering server's wall clock, which it tells as `nowMs` so that a reader with another clock can still compute ages.
 
 /**
- * `live`: its heartbeats arrive. `delayed`: they do not, or come late, but one of its primaries answers directly (or the hub
- * itself is blind, so silence proves nothing). `dark`: they stopped at the hub and neither primary answers. `unknown`: this
- * server has not heard long enough to say.
+ * `live`: its heartbeats arrive, and soon. `delayed`: they arrive late, or not at all while one of its primaries answers
+ * directly. `dark`: they stopped at the hub and neither primary answers. `unknown`: this server cannot tell, because it has
+ * not listened long enough or because the hub itself is blind.
  */
 export const datacenterStates = ["live", "delayed", "dark", "unknown"] as const;
 export type DatacenterState = (typeof datacenterStates)[number];
@@ -61,7 +61,7 @@ export interface FederationStatus {
   readonly leader: string;
   /** The answering server's wall clock. */
   readonly nowMs: number;
-  /** More than half of all data centres fell silent together: the hub is blind, and none is called dark for it. */
+  /** More than half of all data centres fell silent together: the hub is blind, and none of them is called dark for it. */
   readonly blind: boolean;
   /** In the order of the topology file. */
   readonly datacenters: readonly DatacenterStatus[];
