@@ -64,9 +64,19 @@ export type LogErrorCode = "unavailable" | "missing" | "too_large" | "hole" | "r
 export class LogError extends Error {
   override readonly name = "LogError";
   readonly code: LogErrorCode;
+  /**
+   * From where a reader can go on that gives up what it cannot have: counted and told, it is the caller's to decide. Set
+   * for `hole`, `recreated` and `shortened`.
+   */
+  readonly resumeAfter: LogPosition | undefined;
 
-  constructor(code: LogErrorCode, message: string, options?: { readonly cause?: unknown }) {
+  constructor(
+    code: LogErrorCode,
+    message: string,
+    options: { readonly cause?: unknown; readonly resumeAfter?: LogPosition } = {},
+  ) {
     super(message, options);
     this.code = code;
+    this.resumeAfter = options.resumeAfter;
   }
 }

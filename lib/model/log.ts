@@ -12,8 +12,13 @@ export interface LogPosition {
   readonly stream: string;
   /** When the *origin* stream was made (RFC 3339, as its server says). */
   readonly created: string;
-  /** Counts from 1 within the stream. */
+  /** Counts from 1 within the stream; 0 stands before its first entry. */
   readonly sequence: number;
+  /**
+   * When the origin stream stored that entry. A stream that lost its tail uses its sequences again, and only this tells the
+   * two entries apart: keep it in checkpoints.
+   */
+  readonly storedMs?: number;
 }
 
 export interface LogEntry {
