@@ -1,47 +1,95 @@
-// What each primary writes into its data centre's log once a second: that the data centre lives, and what it knows of itself.
-// Whoever reads the log, however far away, has from it the real lag (now − sentMs), the leader, and which secondaries are heard.
+// A heartbeat: what each primary writes into its data centre's log every second, so that whoever reads the log knows how old
+// the present is there. A mirror's own lag stays 0 during an outage; now − the newest heartbeat does not.
+//
+// It carries when the *origin* stream was made, because a mirror cannot know: a stream made anew re-uses sequence numbers.
+
+import { Buffer } from "node:buffer";
 
 export const heartbeatVersion = 1;
 
+/** Ten times what a heartbeat takes; nothing longer is even parsed. */
+export const heartbeatBytesMax = 4096;
+
 export interface Heartbeat {
   readonly version: typeof heartbeatVersion;
-  /** The primary that wrote it. */
+  /** The primary that sent it. */
   readonly replica: string;
-  /** Its wall clock. */
+  /** The sender's wall clock. */
   readonly sentMs: number;
-  /** Its fencing token while it holds the lease, else 0. */
+  /** The fencing token when it holds its pair's lease, else 0. */
   readonly leaseToken: number;
-  /** How far it is behind its own log, in ms. */
-  readonly lagMs: number;
-  /** The secondaries whose streams end there, with the age of their last word. */
-  readonly secondaries: readonly { readonly name: string; readonly ageMs: number }[];
+  /** When the origin stream was made (RFC 3339, as its server says). */
+  readonly created: string;
 }
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+export type BadHeartbeatCode = "too_large" | "bad_json" | "bad_version" | "bad_field";
 
-export function encodeHeartbeat(heartbeat: Heartbeat): Uint8Array {
-  return encoder.encode(JSON.stringify(heartbeat));
-}
+export class BadHeartbeat extends Error {
+  override readonly name = "BadHeartbeat";
+  readonly code: BadHeartbeatCode;
 
-/** Undefined when it is of another version or not a heartbeat at all: the reader counts it and goes on. */
-export function decodeHeartbeat(bytes: Uint8Array): Heartbeat | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(decoder.decode(bytes));
-  } catch {
-    return undefined;
+  constructor(code: BadHeartbeatCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
   }
-  const heartbeat = value as Partial<Heartbeat> | null;
-  const readable =
-    typeof heartbeat === "object" &&
-    heartbeat !== null &&
-    heartbeat.version === heartbeatVersion &&
-    typeof heartbeat.replica === "string" &&
-    Number.isFinite(heartbeat.sentMs) &&
-    Number.isFinite(heartbeat.leaseToken) &&
-    Number.isFinite(heartbeat.lagMs) &&
-    Array.isArray(heartbeat.secondaries) &&
-    heartbeat.secondaries.every((each) => typeof each?.name === "string" && Number.isFinite(each.ageMs));
-  return readable ? (heartbeat as Heartbeat) : undefined;
+}
+
+/** JSON with snake_case names, as everything that is JSON here. */
+export function encodeHeartbeat(heartbeat: Heartbeat): Uint8Array {
+  return Buffer.from(
+    JSON.stringify({
+      version: heartbeat.version,
+      replica: heartbeat.replica,
+      sent_ms: heartbeat.sentMs,
+      lease_token: heartbeat.leaseToken,
+      created: heartbeat.created,
+    }),
+  );
+}
+
+/** Throws BadHeartbeat. Fields that it does not know are ignored, so that later versions may add some. */
+export function decodeHeartbeat(bytes: Uint8Array): Heartbeat {
+  if (bytes.length > heartbeatBytesMax) {
+    throw new BadHeartbeat("too_large", `expected at most ${heartbeatBytesMax} bytes, got ${bytes.length}`);
+  }
+  const fields = parseObject(bytes);
+  if (fields.version !== heartbeatVersion) {
+    throw new BadHeartbeat("bad_version", `expected version ${heartbeatVersion}, got ${String(fields.version)}`);
+  }
+  return {
+    version: heartbeatVersion,
+    replica: text(fields, "replica"),
+    sentMs: number(fields, "sent_ms"),
+    leaseToken: number(fields, "lease_token"),
+    created: text(fields, "created"),
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+function parseObject(bytes: Uint8Array): Fields {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+  } catch (cause) {
+    throw new BadHeartbeat("bad_json", "the payload is not JSON", { cause });
+  }
+  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
+    throw new BadHeartbeat("bad_json", "expected a JSON object");
+  }
+  return parsed as Fields;
+}
+
+function text(fields: Fields, name: string): string {
+  const value = fields[name];
+  if (typeof value !== "string") throw new BadHeartbeat("bad_field", `${name}: expected a text, got ${typeof value}`);
+  return value;
+}
+
+function number(fields: Fields, name: string): number {
+  const value = fields[name];
+  if (typeof value !== "number" || !Number.isFinite(value) || value < 0) {
+    throw new BadHeartbeat("bad_field", `${name}: expected a number from 0 up, got ${JSON.stringify(value)}`);
+  }
+  return value;
 }
