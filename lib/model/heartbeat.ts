@@ -5,10 +5,12 @@
 
 import { Buffer } from "node:buffer";
 
+import { KiB } from "#/lib/bytes/units.ts";
+
 export const heartbeatVersion = 1;
 
-/** Ten times what a heartbeat takes; nothing longer is even parsed. */
-export const heartbeatBytesMax = 4096;
+/** A heartbeat of a primary with 500 secondaries, and as much again; nothing longer is even parsed. */
+export const heartbeatBytesMax = 64 * KiB;
 
 export interface Heartbeat {
   readonly version: typeof heartbeatVersion;
@@ -20,6 +22,10 @@ export interface Heartbeat {
   readonly leaseToken: number;
   /** When the origin stream was made (RFC 3339, as its server says). */
   readonly created: string;
+  /** How far the sender itself is behind the log, in ms. */
+  readonly lagMs: number;
+  /** The secondaries whose streams end there, with the age of their last word. */
+  readonly secondaries: readonly { readonly name: string; readonly ageMs: number }[];
 }
 
 export type BadHeartbeatCode = "too_large" | "bad_json" | "bad_version" | "bad_field";
@@ -43,6 +49,8 @@ export function encodeHeartbeat(heartbeat: Heartbeat): Uint8Array {
       sent_ms: heartbeat.sentMs,
       lease_token: heartbeat.leaseToken,
       created: heartbeat.created,
+      lag_ms: heartbeat.lagMs,
+      secondaries: heartbeat.secondaries.map(({ name, ageMs }) => ({ name, age_ms: ageMs })),
     }),
   );
 }
@@ -62,7 +70,19 @@ export function decodeHeartbeat(bytes: Uint8Array): Heartbeat {
     sentMs: number(fields, "sent_ms"),
     leaseToken: number(fields, "lease_token"),
     created: text(fields, "created"),
+    lagMs: number(fields, "lag_ms"),
+    secondaries: secondaries(fields.secondaries),
   };
+}
+
+function secondaries(value: unknown): Heartbeat["secondaries"] {
+  if (!Array.isArray(value)) throw new BadHeartbeat("bad_field", `secondaries: expected a list, got ${typeof value}`);
+  return value.map((item: unknown) => {
+    if (typeof item !== "object" || item === null) {
+      throw new BadHeartbeat("bad_field", `secondaries: expected objects, got ${JSON.stringify(item)}`);
+    }
+    return { name: text(item as Fields, "name"), ageMs: number(item as Fields, "age_ms") };
+  });
 }
 
 type Fields = Readonly<Record<string, unknown>>;
