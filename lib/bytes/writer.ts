@@ -32,18 +32,18 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#reserve(1);
+    this.reserve(1);
     this.#bytes[this.length++] = value;
   }
 
   u16(value: number): void {
-    this.#reserve(2);
+    this.reserve(2);
     this.#view.setUint16(this.length, value, true);
     this.length += 2;
   }
 
   u32(value: number): void {
-    this.#reserve(4);
+    this.reserve(4);
     this.#view.setUint32(this.length, value, true);
     this.length += 4;
   }
@@ -56,14 +56,14 @@ export class ByteWriter {
 
   /** A double by value. A NaN's payload may not survive: write its two words with `u64`. */
   f64(value: number): void {
-    this.#reserve(8);
+    this.reserve(8);
     this.#view.setFloat64(this.length, value, true);
     this.length += 8;
   }
 
   /** An unsigned whole number up to 2^53 − 1, 1 to 8 bytes. */
   varint(value: number): void {
-    this.#reserve(10);
+    this.reserve(10);
     let rest = value;
     while (rest >= 128) {
       this.#bytes[this.length++] = (rest % 128) | 128;
@@ -79,7 +79,7 @@ export class ByteWriter {
 
   /** An unsigned 64-bit number given as its two 32-bit words, 1 to 10 bytes. */
   varint64(low: number, high: number): void {
-    this.#reserve(10);
+    this.reserve(10);
     let lo = low >>> 0;
     let hi = high >>> 0;
     while (hi !== 0 || lo >= 128) {
@@ -91,7 +91,7 @@ export class ByteWriter {
   }
 
   bytes(bytes: Uint8Array): void {
-    this.#reserve(bytes.length);
+    this.reserve(bytes.length);
     this.#bytes.set(bytes, this.length);
     this.length += bytes.length;
   }
@@ -100,7 +100,7 @@ export class ByteWriter {
   string(text: string): void {
     const lengthBytes = Buffer.byteLength(text);
     this.varint(lengthBytes);
-    this.#reserve(lengthBytes);
+    this.reserve(lengthBytes);
     Buffer.from(this.#bytes.buffer).write(text, this.length, "utf8");
     this.length += lengthBytes;
   }
@@ -110,12 +110,18 @@ export class ByteWriter {
     this.#view.setUint32(offset, value, true);
   }
 
-  #reserve(more: number): void {
-    if (this.length + more <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + more));
-    grown.set(this.#bytes.subarray(0, this.length));
-    this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
+  /**
+   * Makes room for that many bytes behind `length` and returns the whole buffer, for a hot loop that writes by itself and then
+   * sets `length`. The buffer is good until anything else is written.
+   */
+  reserve(more: number): Uint8Array {
+    if (this.length + more > this.#bytes.length) {
+      const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.length + more));
+      grown.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = grown;
+      this.#view = new DataView(grown.buffer);
+    }
+    return this.#bytes;
   }
 }
 
