@@ -191,6 +191,30 @@ export const metricTable = {
     labels: ["datacenter"],
     help: "1 while the log of the data centre, or its mirror, can be reached.",
   },
+  heliograph_log_reader_resets_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Times that reading the log began again where it was: after a killed server, a cut link, messages lost on the way.",
+  },
+  heliograph_log_appended_entries_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["kind"],
+    help: "Entries that the data centre's log acknowledged to this primary, by kind; repeated ones too.",
+  },
+  heliograph_log_append_errors_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["code"],
+    help: "Entries that the data centre's log did not acknowledge, by the code of the reason.",
+  },
+  heliograph_reports_unreadable_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "code"],
+    help: "Reports of other replicas that were dropped because they could not be read, by the code of the reason.",
+  },
   heliograph_replica_entries_total: {
     type: "counter",
     tiers: replicas,
@@ -290,5 +314,36 @@ export const metricTable = {
     labels: ["endpoint"],
     help: "How long queries took.",
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60],
+  },
+
+  heliograph_fleet_targets: {
+    type: "gauge",
+    tiers: ["tool"],
+    labels: [],
+    help: "Simulated servers of a fleet.",
+  },
+  heliograph_fleet_scrapes_total: {
+    type: "counter",
+    tiers: ["tool"],
+    labels: [],
+    help: "Answers that simulated servers began.",
+  },
+  heliograph_demo_process_running: {
+    type: "gauge",
+    tiers: ["tool"],
+    labels: ["process"],
+    help: "1 while the demo's process runs.",
+  },
+  heliograph_demo_process_starts_total: {
+    type: "counter",
+    tiers: ["tool"],
+    labels: ["process"],
+    help: "Starts of the demo's process, the first one too.",
+  },
+  heliograph_demo_process_resident_memory_bytes: {
+    type: "gauge",
+    tiers: ["tool"],
+    labels: ["process"],
+    help: "Resident memory of the demo's process.",
   },
 } as const satisfies Readonly<Record<string, MetricDeclaration>>;

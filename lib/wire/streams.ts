@@ -81,11 +81,13 @@ export class JetStreamError extends Error {
 export class JetStreamApi {
   readonly #link: NatsLink;
   readonly #prefix: string;
+  readonly #timeoutMs: number;
 
   /** `domain`: of another JetStream behind a leaf link; the server's own unless given. */
-  constructor(link: NatsLink, domain?: string) {
+  constructor(link: NatsLink, options: { readonly domain?: string; readonly timeoutMs?: number } = {}) {
     this.#link = link;
-    this.#prefix = domain === undefined ? "$JS.API" : `$JS.${domain}.API`;
+    this.#prefix = options.domain === undefined ? "$JS.API" : `$JS.${options.domain}.API`;
+    this.#timeoutMs = options.timeoutMs ?? requestTimeoutMs;
   }
 
   async streamNames(): Promise<readonly string[]> {
@@ -183,7 +185,7 @@ export class JetStreamApi {
 
   async #ask<T>(call: string, body: unknown): Promise<T> {
     const subject = `${this.#prefix}.${call}`;
-    return answerOf<T>(subject, await this.#link.request(subject, toJson(body), { timeoutMs: requestTimeoutMs }));
+    return answerOf<T>(subject, await this.#link.request(subject, toJson(body), { timeoutMs: this.#timeoutMs }));
   }
 }
 

@@ -1,0 +1,152 @@
+// Reads a log's chain of segments as one: each from its first entry to its last, then the next.
+//
+// Nothing is skipped silently. A segment that vanished, or is another than the position's, ends the reading with a LogError
+// that says from where it could go on.
+
+import type { Clock } from "#/lib/clock/clock.ts";
+import { LogError, type LogInfo } from "#/lib/commitlog/commitlog.ts";
+import { readOrdered, type StreamReview, whenConnected } from "#/lib/commitlog/ordered.ts";
+import {
+  compareSegments,
+  parseEntrySubject,
+  parseStreamName,
+  type SegmentName,
+  streamNameOf,
+} from "#/lib/commitlog/subjects.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { NatsLink } from "#/lib/wire/jetstream.ts";
+import { isTransient, type JetStreamApi } from "#/lib/wire/streams.ts";
+
+/** How often one looks for a log that is not there yet. */
+const searchEveryMs = 500;
+
+/** The segments of one log at one place. Its methods may throw what the link and JetStream throw, and LogError. */
+export interface SegmentSource {
+  /** Oldest first. */
+  segments(): Promise<readonly SegmentName[]>;
+  /** Undefined when it is not there. `sealed`: nothing will be added, and everything is here. */
+  inspect(stream: string): Promise<{ readonly info: LogInfo; readonly sealed: boolean } | undefined>;
+}
+
+export interface ChainOptions {
+  readonly source: SegmentSource;
+  readonly link: NatsLink;
+  readonly api: JetStreamApi;
+  readonly datacenter: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Registry;
+}
+
+/** As LogReader.read. */
+export async function* readChain(
+  options: ChainOptions,
+  after: LogPosition | undefined,
+  signal: AbortSignal,
+): AsyncGenerator<LogEntry> {
+  const { source, datacenter, metrics } = options;
+  let from = after ?? (await retry(options, signal, () => startOfOldest(source)));
+  let fromTheStart = after === undefined;
+  while (from && !signal.aborted) {
+    const { stream, created }: LogPosition = from;
+    const entries = readOrdered(
+      {
+        ...options,
+        stream,
+        created,
+        after: fromTheStart ? undefined : from,
+        review: (last) => review(options, stream, created, last),
+        onReset: () => metrics.add("heliograph_log_reader_resets_total", 1, { datacenter }),
+      },
+      signal,
+    );
+    for await (const { subject, payload, sequence, storedMs } of entries) {
+      const known = parseEntrySubject(subject);
+      const position = { stream, created, sequence, storedMs };
+      // A later version's kind of entry is not for this one.
+      if (known) yield { position, ...known, payload };
+    }
+    from = await retry(options, signal, () => startAfter(options, stream));
+    fromTheStart = false;
+  }
+}
+
+/** What must be true of a segment while it is read on after `last`. */
+async function review(
+  { source, datacenter }: ChainOptions,
+  stream: string,
+  created: string,
+  last: LogPosition | undefined,
+): Promise<StreamReview> {
+  const found = await source.inspect(stream);
+  if (!found) {
+    const next = (await source.segments()).find((segment) => isAfter(segment, stream, datacenter));
+    const start = next && (await startOf(source, streamNameOf(next)));
+    // Nothing at all: JetStream is starting, or nobody began the log anew yet.
+    if (!start) throw new LogError("missing", `${stream}: the stream is not there`);
+    throw new LogError("recreated", `${stream}: the stream is gone, and ${start.stream} was begun after it`, {
+      resumeAfter: start,
+    });
+  }
+  const { info, sealed } = found;
+  if (info.created !== created) {
+    throw new LogError(
+      "recreated",
+      `${stream}: expected the stream made at ${created}, got one made at ${info.created}`,
+      {
+        resumeAfter: { stream, created: info.created, sequence: 0 },
+      },
+    );
+  }
+  if (last && last.sequence > info.lastSequence) {
+    throw new LogError(
+      "shortened",
+      `${stream}: expected at least ${last.sequence} entries, got ${info.lastSequence}: it lost its tail`,
+      {
+        resumeAfter: { stream, created, sequence: 0 },
+      },
+    );
+  }
+  return { done: sealed, lastSequence: info.lastSequence };
+}
+
+async function startOfOldest(source: SegmentSource): Promise<LogPosition | undefined> {
+  const oldest = (await source.segments())[0];
+  return oldest && startOf(source, streamNameOf(oldest));
+}
+
+async function startAfter({ source, datacenter }: ChainOptions, stream: string): Promise<LogPosition | undefined> {
+  const next = (await source.segments()).find((segment) => isAfter(segment, stream, datacenter));
+  return next && startOf(source, streamNameOf(next));
+}
+
+async function startOf(source: SegmentSource, stream: string): Promise<LogPosition | undefined> {
+  const found = await source.inspect(stream);
+  return found && { stream, created: found.info.created, sequence: 0 };
+}
+
+function isAfter(segment: SegmentName, stream: string, datacenter: string): boolean {
+  const present = parseStreamName(stream, datacenter);
+  return present === undefined || compareSegments(segment, present) > 0;
+}
+
+/** Asks until there is an answer; undefined when the signal aborts. */
+async function retry<T>(
+  { link, clock }: ChainOptions,
+  signal: AbortSignal,
+  ask: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  while (!signal.aborted) {
+    await whenConnected(link, signal);
+    try {
+      const answer = await ask();
+      if (answer !== undefined) return answer;
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+    }
+    await clock.sleep(searchEveryMs, signal);
+  }
+  return undefined;
+}
