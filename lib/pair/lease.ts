@@ -1,0 +1,253 @@
+// Which of a pair has the say: a lease on one key, kept by renewing it and lost by not renewing it.
+//
+// No two clocks are compared. The holder counts its lease from before it sent the renewal, less a margin; a candidate takes
+// over when it has itself seen the same revision for a whole lease. So the holder's lease is over, by its own clock, before
+// a candidate's wait is, even when the holder was paused or the answer to its renewal was lost.
+//
+// The fencing token is the revision at acquisition, so it grows from holder to holder, and whoever obeys a holder refuses a
+// lower one. Revisions begin again when the store lost its disk; therefore they are counted on from a base, the wall clock's
+// ms at the first acquisition in that store, which the record carries along.
+
+import { Buffer } from "node:buffer";
+import { assert } from "#/lib/assert/assert.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock, Timer } from "#/lib/clock/clock.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { LeaseStore } from "#/lib/pair/store.ts";
+import type { Random } from "#/lib/random/random.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+
+/** With three replicas the store itself may need 4 s to elect a leader, and a holder must live through that. */
+export function leaseLengthMs(storeReplicas: number): number {
+  return storeReplicas > 1 ? 5 * secondMs : 3 * secondMs;
+}
+
+/** Two renewals may fail before a lease is lost. */
+const renewalsPerLease = 3;
+/** How often a candidate looks, and the wait after a call that failed, as a share of the lease. */
+const looksPerLease = 12;
+/** For clocks of different speed: the holder's lease ends this share early. */
+const marginShare = 0.1;
+/** A record that asks for more is not believed. */
+const lengthMsMax = 60 * secondMs;
+assert(1 / renewalsPerLease + marginShare < 0.5, "a renewal and its repetition fit into a lease");
+
+export interface LeaseOptions {
+  readonly store: LeaseStore;
+  /** This process' name. */
+  readonly holder: string;
+  /** Of this start of the process, so that it is not taken for its predecessor. */
+  readonly incarnation: string;
+  readonly lengthMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Registry;
+}
+
+/** What the key holds, as JSON (docs/formats/lease.md). */
+interface LeaseValue {
+  readonly version: 1;
+  /** "" when it was given up. */
+  readonly holder: string;
+  readonly incarnation: string;
+  readonly lengthMs: number;
+  readonly tokenBase: number;
+}
+
+interface Seen {
+  readonly revision: number;
+  readonly value: LeaseValue;
+  /** When this revision was seen first. */
+  readonly sinceMs: number;
+}
+
+export class Lease {
+  readonly #options: LeaseOptions;
+  readonly #callbacks: (() => void)[] = [];
+  readonly #closing = new AbortController();
+  #running: Promise<void> | undefined;
+  /** Of the record that is ours, while we hold the lease. */
+  #revision = 0;
+  #token = 0;
+  #tokenBase = 0;
+  /** By the monotonic clock; held until then. */
+  #untilMs = Number.NEGATIVE_INFINITY;
+  #expiry: Timer | undefined;
+  #seen: Seen | undefined;
+  #toldHolder = "";
+  #storeAway = false;
+
+  constructor(options: LeaseOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** The fencing token, 0 when the lease is not held. */
+  get token(): number {
+    return this.held() ? this.#token : 0;
+  }
+
+  /** Ask right before each act: it looks at the clock, so a process that was paused knows at once. */
+  held(): boolean {
+    return this.#token !== 0 && this.#options.clock.monotonicMs() < this.#untilMs;
+  }
+
+  /** Who holds it, as last seen; "" when that is unknown or nobody does. */
+  get holder(): string {
+    if (this.held()) return this.#options.holder;
+    const seen = this.#seen;
+    if (!seen || this.#options.clock.monotonicMs() - seen.sinceMs >= this.#lengthOf(seen)) return "";
+    return seen.value.incarnation === this.#options.incarnation ? "" : seen.value.holder;
+  }
+
+  /** Called when the lease was acquired or lost, or its holder changed. */
+  onChange(callback: () => void): void {
+    this.#callbacks.push(callback);
+  }
+
+  /** Gives it up, so that the other one need not wait. May be called twice. */
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return this.#running;
+    this.#closing.abort();
+    await this.#running;
+    if (this.held()) {
+      try {
+        await this.#options.store.write(this.#record(""), this.#revision);
+      } catch (error) {
+        this.#countFailure(error);
+      }
+    }
+    this.#drop("it was given up");
+  }
+
+  async #run(): Promise<void> {
+    const { clock, lengthMs, random } = this.#options;
+    while (!this.#closing.signal.aborted) {
+      let delayMs = lengthMs / looksPerLease;
+      try {
+        if (this.#token === 0) await this.#contend();
+        else if (await this.#renew()) delayMs = lengthMs / renewalsPerLease;
+        if (this.#storeAway) this.#options.log.info({}, "The lease store is back.");
+        this.#storeAway = false;
+      } catch (error) {
+        this.#countFailure(error);
+      }
+      this.#dropIfOver();
+      this.#tellHolder();
+      // The pair does not march in step.
+      await clock.sleep(delayMs * (0.9 + 0.1 * random.next()), this.#closing.signal);
+    }
+  }
+
+  /** Takes the lease when nobody holds it, or its holder did not renew it for a whole lease. */
+  async #contend(): Promise<void> {
+    const { store, clock, incarnation } = this.#options;
+    const record = await store.read();
+    if (record && record.revision !== this.#seen?.revision) {
+      this.#seen = { revision: record.revision, value: parseValue(record.value), sinceMs: clock.monotonicMs() };
+    }
+    if (!record) this.#seen = undefined;
+    const seen = this.#seen;
+    // Our own record is there when the answer to our write was lost: nobody else wrote since.
+    const isFree = !seen || seen.value.holder === "" || seen.value.incarnation === incarnation;
+    if (!isFree && clock.monotonicMs() - seen.sinceMs < this.#lengthOf(seen)) return;
+    this.#tokenBase = seen?.value.tokenBase || Math.floor(clock.nowMs());
+    const sentMs = clock.monotonicMs();
+    const revision = await store.write(this.#record(this.#options.holder), seen?.revision ?? 0);
+    if (revision === undefined) return; // The other one was faster: the next look shows it.
+    this.#hold(revision, sentMs);
+    this.#token = this.#tokenBase + revision;
+    if (!this.held()) return this.#drop("the answer came too late");
+    this.#options.log.info({ token: this.#token }, "Acquired the lease.");
+    this.#changed();
+  }
+
+  /** True when the next renewal has time. */
+  async #renew(): Promise<boolean> {
+    const { store, clock, incarnation } = this.#options;
+    if (!this.held()) return false;
+    const sentMs = clock.monotonicMs();
+    const revision = await store.write(this.#record(this.#options.holder), this.#revision);
+    if (revision !== undefined) {
+      this.#hold(revision, sentMs);
+      return true;
+    }
+    // Perhaps our own earlier renewal, whose answer was lost, stands in the way.
+    const record = await store.read();
+    if (record && parseValue(record.value).incarnation === incarnation && parseValue(record.value).holder !== "") {
+      this.#revision = record.revision;
+    } else {
+      this.#drop("another one has it");
+    }
+    return false;
+  }
+
+  #hold(revision: number, sentMs: number): void {
+    const { clock, lengthMs } = this.#options;
+    this.#revision = revision;
+    this.#untilMs = sentMs + lengthMs * (1 - marginShare);
+    this.#expiry?.cancel();
+    this.#expiry = clock.after(this.#untilMs - clock.monotonicMs(), () => this.#dropIfOver());
+  }
+
+  #dropIfOver(): void {
+    if (this.#token !== 0 && !this.held()) this.#drop("it could not be renewed in time");
+  }
+
+  #drop(reason: string): void {
+    this.#expiry?.cancel();
+    this.#expiry = undefined;
+    if (this.#token === 0) return;
+    this.#token = 0;
+    this.#untilMs = Number.NEGATIVE_INFINITY;
+    this.#options.log.warn({ reason }, "Lost the lease.");
+    this.#changed();
+  }
+
+  #tellHolder(): void {
+    if (this.holder !== this.#toldHolder) this.#changed();
+  }
+
+  #changed(): void {
+    const { metrics } = this.#options;
+    this.#toldHolder = this.holder;
+    metrics.set("heliograph_lease_held", this.held() ? 1 : 0);
+    metrics.set("heliograph_lease_token", this.token);
+    for (const callback of this.#callbacks) callback();
+  }
+
+  #countFailure(error: unknown): void {
+    this.#options.metrics.add("heliograph_lease_errors_total");
+    const reason = error instanceof Error ? error.message : String(error);
+    if (!this.#storeAway) this.#options.log.warn({ reason }, "The lease store is away.");
+    this.#storeAway = true;
+  }
+
+  #lengthOf(seen: Seen): number {
+    return Math.max(this.#options.lengthMs, seen.value.lengthMs);
+  }
+
+  #record(holder: string): Uint8Array {
+    const { incarnation, lengthMs } = this.#options;
+    const fields = { version: 1, holder, incarnation, length_ms: lengthMs, token_base: this.#tokenBase };
+    return Buffer.from(JSON.stringify(fields));
+  }
+}
+
+/** A record that cannot be read is somebody's nevertheless: it is waited out like any other. */
+function parseValue(bytes: Uint8Array): LeaseValue {
+  const unreadable: LeaseValue = { version: 1, holder: "?", incarnation: "", lengthMs: 0, tokenBase: 0 };
+  try {
+    const fields = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString());
+    const { holder, incarnation, length_ms, token_base } = fields;
+    if (typeof holder !== "string" || typeof incarnation !== "string") return unreadable;
+    const lengthMs = Number.isFinite(length_ms) ? Math.min(Math.max(0, length_ms), lengthMsMax) : 0;
+    return { version: 1, holder, incarnation, lengthMs, tokenBase: Number.isSafeInteger(token_base) ? token_base : 0 };
+  } catch {
+    return unreadable;
+  }
+}
