@@ -4,7 +4,7 @@
 // that was killed leaves the file behind, and the next one sees that no such process lives. (Node offers no flock.)
 
 import { randomUUID } from "node:crypto";
-import { readFile, rename, unlink, writeFile } from "node:fs/promises";
+import { link, readFile, rename, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 const lockName = "lock";
@@ -55,12 +55,17 @@ export async function lockDirectory(directory: string): Promise<DirectoryLock> {
 }
 
 async function create(path: string, self: Holder): Promise<boolean> {
+  // A link appears with its content in one step, so nobody ever sees a living holder's file empty.
+  const whole = `${path}.${self.token}`;
+  await writeFile(whole, `${JSON.stringify(self)}\n`, { mode: 0o640 });
   try {
-    await writeFile(path, `${JSON.stringify(self)}\n`, { flag: "wx", mode: 0o640 });
+    await link(whole, path);
     return true;
   } catch (error) {
     if (codeOf(error) === "EEXIST") return false;
     throw error;
+  } finally {
+    await unlink(whole);
   }
 }
 
@@ -85,7 +90,7 @@ async function removeStale(path: string, stale: string): Promise<void> {
   else await rename(aside, path);
 }
 
-/** An empty or torn lock file names nobody: its writer died between creating and writing it. */
+/** An empty or torn lock file names nobody: the machine lost its power soon after it was made. */
 function parseHolder(text: string): Holder | undefined {
   try {
     const holder = JSON.parse(text) as Holder;
