@@ -147,7 +147,7 @@ export function renderDatacenterConfig(topology: Topology, name: string, options
   };
   return render(`The NATS servers of the data centre ${name}.`, {
     ...serverBlock(options, domainOf(datacenter), [datacenter]),
-    leafnodes: { reconnect: "1s", remotes: [remote] },
+    leafnodes: { reconnect: 1, remotes: [remote] },
     accounts: {
       [account]: { jetstream: "enabled", users: [{ user: datacenter.nats.user, password: options.password }] },
     },
@@ -236,7 +236,7 @@ function render(title: string, fields: Fields): string {
 }
 
 function renderValue(value: Value, indent: string): string {
-  // NATS reads a quoted text as Go does, and JSON's escapes are among Go's.
+  // Quotes and backslashes are escaped there as in JSON.
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object") return String(value);
   const deeper = `${indent}  `;

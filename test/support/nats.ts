@@ -1,0 +1,155 @@
+// Real nats-servers for tests: on free ports, in folders that go away, killed by the pid that was started.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { findTool } from "#/cli/tools.ts";
+import { systemClock } from "#/lib/clock/clock.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
+import { systemRandom } from "#/lib/random/random.ts";
+import { connectNats, type NatsLink } from "#/lib/wire/jetstream.ts";
+import { freePort } from "#/test/support/port.ts";
+import { hubUserOf, renderDatacenterConfig, renderHubConfig } from "#/topology/nats.ts";
+import { type Topology, topologySchema } from "#/topology/schema.ts";
+
+export interface TestNats {
+  readonly url: string;
+  readonly address: string;
+  readonly dir: string;
+  /** kill -9 */
+  kill(): Promise<void>;
+  /** After `kill`, on the same port and store. */
+  start(): Promise<void>;
+  pause(): void;
+  resume(): void;
+  /** Ends the server and removes its folder. */
+  stop(): Promise<void>;
+}
+
+/** Starts a server with the configuration that `render` makes for a free client port and a store folder. */
+export async function startNats(
+  render: (at: { readonly listen: string; readonly storeDir: string }) => string,
+): Promise<TestNats> {
+  const program = await findTool("nats-server", { onProgress: () => {} });
+  const dir = await mkdtemp(join(tmpdir(), "heliograph-nats-"));
+  const address = `127.0.0.1:${await freePort()}`;
+  const configFile = join(dir, "nats.conf");
+  const logFile = join(dir, "nats.log");
+  await writeFile(configFile, render({ listen: address, storeDir: join(dir, "store") }));
+  let child: ChildProcess | undefined;
+  let exited: Promise<void> = Promise.resolve();
+  const server: TestNats = {
+    url: `nats://${address}`,
+    address,
+    dir,
+    async start() {
+      const log = await open(logFile, "a");
+      const started = spawn(program, ["-c", configFile], { stdio: ["ignore", log.fd, log.fd] });
+      await log.close();
+      child = started;
+      exited = new Promise((resolve) => {
+        started.on("exit", () => resolve());
+      });
+      for (let attempt = 0; !(await accepts(address)); attempt++) {
+        if (attempt > 200 || started.exitCode !== null) {
+          throw new Error(`nats-server did not start:\n${await readFile(logFile, "utf8").catch(() => "no log")}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    },
+    async kill() {
+      child?.kill("SIGKILL");
+      await exited;
+    },
+    pause: () => void child?.kill("SIGSTOP"),
+    resume: () => void child?.kill("SIGCONT"),
+    async stop() {
+      await server.kill();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+  await server.start();
+  return server;
+}
+
+export const testPassword = 'a password with "quotes", \\ and $dollars';
+
+/** A topology of data centres with one secondary each; nothing of it listens. */
+export function testTopology(datacenters: readonly string[]): Topology {
+  return topologySchema.parse({
+    format_version: 1,
+    federation: "test",
+    global: {
+      nats: { servers: ["nats://127.0.0.1:1"], leaf_servers: ["nats-leaf://127.0.0.1:1"] },
+      pair: [{ name: "global-1", http: { listen: "127.0.0.1:1" } }],
+    },
+    datacenters: datacenters.map((name) => ({
+      name,
+      region: "test",
+      nats: { servers: ["nats://127.0.0.1:1"], log_bytes_max: "256MiB" },
+      primaries: [{ name: `${name}-p1`, http: { listen: "127.0.0.1:1" }, grpc: { listen: "127.0.0.1:1" } }],
+      secondaries: [{ name: `${name}-s1`, http: { listen: "127.0.0.1:1" } }],
+    })),
+  });
+}
+
+/** A hub, and where data centres join it. */
+export async function startHub(topology: Topology): Promise<TestNats & { readonly leafAddress: string }> {
+  const leafAddress = `127.0.0.1:${await freePort()}`;
+  // It leads nowhere: otherwise a server whose relay is cut would go around it.
+  const leafAdvertise = `127.0.0.1:${await freePort()}`;
+  const leafPasswords = Object.fromEntries(
+    topology.datacenters.map(({ name }) => [name, `${testPassword} of ${name}`]),
+  );
+  const server = await startNats((at) =>
+    renderHubConfig(topology, {
+      ...at,
+      leafListen: leafAddress,
+      leafAdvertise,
+      globalPassword: testPassword,
+      leafPasswords,
+    }),
+  );
+  return Object.assign(server, { leafAddress });
+}
+
+/** A data centre's own server, joined to the hub at `leafAddress` (or at a relay before it). */
+export function startDatacenter(topology: Topology, name: string, leafAddress: string): Promise<TestNats> {
+  return startNats((at) =>
+    renderDatacenterConfig(topology, name, {
+      ...at,
+      password: testPassword,
+      leafPassword: `${testPassword} of ${name}`,
+      leafServers: [leafAddress],
+    }),
+  );
+}
+
+export function connectAs(server: TestNats, user: string, password = testPassword): NatsLink {
+  return connectNats({
+    servers: [server.url],
+    user,
+    password,
+    name: `test ${user}`,
+    clock: systemClock(),
+    random: systemRandom(),
+    log: silentLogger(),
+  });
+}
+
+export const connectPrimaries = (server: TestNats) => connectAs(server, "heliograph");
+export const connectGlobal = (hub: TestNats, datacenter: string) => connectAs(hub, hubUserOf(datacenter));
+
+function accepts(address: string): Promise<boolean> {
+  const [host, port] = address.split(":");
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), host);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
