@@ -10,27 +10,32 @@ export const formatVersion = 1;
 /** A name that becomes part of NATS subjects, file names and label values. */
 const name = z
   .string()
-  .regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, "a name has 1 to 40 lower-case letters, digits and inner hyphens");
+  .regex(/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/, "a name of 1 to 40 lower-case letters, digits and inner hyphens");
 
-const labelName = z.string().regex(/^[a-zA-Z_][a-zA-Z0-9_]*$/, "a label name has letters, digits and underscores");
+const labelName = z
+  .string()
+  .regex(
+    /^[a-zA-Z_][a-zA-Z0-9_]*$/,
+    "a label name of letters, digits and underscores that does not begin with a digit",
+  );
 const labels = z.record(labelName, z.string());
 
 /** `15s`, `1m30s`, `7d`, as in Prometheus. */
 const durationPattern = /^(?=.)(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?$/;
-const duration = z.string().regex(durationPattern, "a duration looks like 15s, 1m30s or 7d");
+const duration = z.string().regex(durationPattern, "a duration like 15s, 1m30s or 7d");
 
 /** `10MB` or `10MiB`, as in Prometheus, where both mean powers of 1024; 0 means no limit. */
-const byteSize = z.union([
-  z.literal(0),
-  z.string().regex(/^\d+(\.\d+)?([KMGTPE]i?)?B$/, "a size looks like 512KB, 10MB or 1GiB"),
-]);
+const sizeText = "a size like 512KB, 10MB or 1GiB, or 0 for no limit";
+const byteSize = z.union([z.literal(0), z.string().regex(/^\d+(\.\d+)?([KMGTPE]i?)?B$/, sizeText)], {
+  error: sizeText,
+});
 
 /** `host:port`, `[v6]:port`. */
 const hostPort = z
   .string()
   .regex(
     /^(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):\d{1,5}$/,
-    "an address looks like 10.0.0.1:9470, host.example:9470 or [::1]:9470",
+    "an address like 10.0.0.1:9470, host.example:9470 or [::1]:9470",
   );
 
 const tls = z
@@ -50,43 +55,63 @@ const natsServers = z
   .array(
     z
       .string()
-      .regex(
-        /^(nats|tls):\/\/[^\s]+:\d{1,5}$/,
-        "a NATS server looks like nats://127.0.0.1:4222 or tls://nats.example:4222",
-      ),
+      .regex(/^(nats|tls):\/\/[^\s]+:\d{1,5}$/, "a NATS server like nats://127.0.0.1:4222 or tls://nats.example:4222"),
   )
   .min(1);
 
+const replicas = z.union([z.literal(1), z.literal(3)], { error: "1 or 3" }).default(1);
+
 const staticConfig = z.strictObject({
   targets: z.array(z.string().min(1)).describe("host:port of each target."),
-  labels: z.record(z.string().min(1), z.string()).default({}),
+  labels: z.record(z.string().min(1), z.string()).default({}).describe("Added to each of these targets."),
 });
 
 const fileSdConfig = z.strictObject({
   files: z
     .array(
-      z.string().regex(/\.(ya?ml|json)$/, "a file name ends in .yml, .yaml or .json; its last part may hold one *"),
+      z
+        .string()
+        .regex(/\.(ya?ml|json)$/, "a file name that ends in .yml, .yaml or .json, whose last part may hold one *"),
     )
     .min(1),
-  refresh_interval: duration.default("5m"),
+  refresh_interval: duration
+    .default("5m")
+    .describe("Read again this often, beside at once when the directory changes."),
 });
 
 export const scrapeConfig = z.strictObject({
-  job_name: z.string().min(1),
-  scrape_interval: duration.optional(),
-  scrape_timeout: duration.optional(),
-  metrics_path: z.string().startsWith("/").default("/metrics"),
-  scheme: z.enum(["http", "https"]).default("http"),
-  params: z.record(z.string(), z.array(z.string())).default({}),
-  honor_labels: z.boolean().default(false),
-  honor_timestamps: z.boolean().default(true),
-  sample_limit: z.int().min(0).default(0),
-  label_limit: z.int().min(0).default(0),
-  label_name_length_limit: z.int().min(0).default(0),
-  label_value_length_limit: z.int().min(0).default(0),
-  body_size_limit: byteSize.default("64MiB"),
-  static_configs: z.array(staticConfig).default([]),
-  file_sd_configs: z.array(fileSdConfig).default([]),
+  job_name: z.string().min(1).describe("The targets' `job` label; unique in a data centre."),
+  scrape_interval: duration.optional().describe("How often; `scrape_defaults` says it when it is left out."),
+  scrape_timeout: duration.optional().describe("How long one scrape may take; at most the interval."),
+  metrics_path: z
+    .string()
+    .startsWith("/", "a path that begins with /")
+    .default("/metrics")
+    .describe("The path that is fetched."),
+  scheme: z.enum(["http", "https"]).default("http").describe("The protocol that is spoken."),
+  params: z.record(z.string(), z.array(z.string())).default({}).describe("Parameters of the query string."),
+  honor_labels: z
+    .boolean()
+    .default(false)
+    .describe("Keep a sample's own labels where they clash with the target's, instead of renaming them to exported_…."),
+  honor_timestamps: z.boolean().default(true).describe("Keep timestamps that the target sends."),
+  sample_limit: z.int().min(0).default(0).describe("A scrape with more samples fails; 0 means no limit."),
+  label_limit: z.int().min(0).default(0).describe("A scrape with a series of more labels fails; 0 means no limit."),
+  label_name_length_limit: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("A scrape with a longer label name fails; 0 means no limit."),
+  label_value_length_limit: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("A scrape with a longer label value fails; 0 means no limit."),
+  body_size_limit: byteSize
+    .default("64MiB")
+    .describe("A scrape with a larger body (uncompressed) fails; 0 means no limit."),
+  static_configs: z.array(staticConfig).default([]).describe("Targets that are written here."),
+  file_sd_configs: z.array(fileSdConfig).default([]).describe("Targets that are written in files, which are watched."),
 });
 
 const primary = z.strictObject({
@@ -102,29 +127,31 @@ const secondary = z.strictObject({
 });
 
 const retention = z.strictObject({
-  raw: duration.default("7d"),
-  "1m": duration.default("30d"),
-  "1h": duration.default("1y"),
+  raw: duration.default("7d").describe("Samples as they were scraped."),
+  "1m": duration.default("30d").describe("Rollups of one minute."),
+  "1h": duration.default("1y").describe("Rollups of one hour."),
 });
 
 const datacenter = z.strictObject({
   name,
-  region: z.string().min(1),
+  region: z.string().min(1).describe("The region label of everything scraped here."),
   labels: labels.default({}).describe("Added to every target of this data centre."),
   nats: z.strictObject({
-    servers: natsServers,
+    servers: natsServers.describe("This data centre's own servers."),
     domain: name.optional().describe("JetStream domain; the data centre's name when it is left out."),
-    user: z.string().default("heliograph"),
+    user: z.string().default("heliograph").describe("The primaries' user at these servers."),
     password_file: z.string().optional().describe("Password of this data centre's primaries at its own NATS servers."),
     leaf_password_file: z.string().optional().describe("Password of this data centre's NATS servers at the hub."),
     log_bytes_max: byteSize.default("10GiB").describe("Room for the longest cut to ride out."),
-    log_age_max: duration.default("3d"),
-    replicas: z.union([z.literal(1), z.literal(3)]).default(1),
+    log_age_max: duration.default("3d").describe("How long the log keeps what it holds."),
+    replicas: replicas.describe("Copies of the log: 1, or 3 on three servers."),
   }),
-  primaries: z.array(primary).min(1).max(2),
-  secondaries: z.array(secondary).min(1),
-  head_retention: duration.optional(),
-  scrape_configs: z.array(scrapeConfig).default([]),
+  primaries: z.array(primary).min(1).max(2).describe("A failover pair, or one alone."),
+  secondaries: z.array(secondary).min(1).describe("They scrape."),
+  head_retention: duration
+    .optional()
+    .describe("How long samples stay in memory here; the top-level value when it is left out."),
+  scrape_configs: z.array(scrapeConfig).default([]).describe("Scraped in this data centre alone."),
 });
 
 const global = z.strictObject({
@@ -134,39 +161,55 @@ const global = z.strictObject({
       .array(
         z
           .string()
-          .regex(/^(nats-leaf|nats|tls):\/\/[^\s]+:\d{1,5}$/, "a leaf address looks like nats-leaf://hub.example:7422"),
+          .regex(
+            /^(nats-leaf|nats|tls):\/\/[^\s]+:\d{1,5}$/,
+            "a leaf address like nats-leaf://127.0.0.1:7422 or tls://hub.example:7422",
+          ),
       )
       .min(1)
       .describe("Where data centres' NATS servers join the hub."),
     password_file: z.string().optional().describe("Password of the globals at the hub."),
-    replicas: z.union([z.literal(1), z.literal(3)]).default(1),
+    replicas: replicas.describe("Copies of each mirror: 1, or 3 on three servers."),
   }),
   pair: z
     .array(z.strictObject({ name, http: listener.describe("Queries, pages, health and /metrics.") }))
     .min(1)
-    .max(2),
+    .max(2)
+    .describe("A failover pair, or one alone."),
   archive: z
     .strictObject({
-      url: z.string().regex(/^(file|s3|memory):\/\//, "an archive URL starts with file://, s3:// or memory://"),
+      url: z
+        .string()
+        .regex(/^(file|s3|memory):\/\//, "a URL that begins with file://, s3:// or memory://")
+        .describe("Where closed days are kept."),
     })
     .optional(),
 });
 
 export const topologySchema = z
   .strictObject({
-    format_version: z.literal(formatVersion),
-    federation: name,
+    format_version: z.literal(formatVersion).describe("The version of this file's format."),
+    federation: name.describe("The name of the whole."),
     label_names: z
-      .strictObject({ datacenter: labelName.default("datacenter"), region: labelName.default("region") })
+      .strictObject({
+        datacenter: labelName.default("datacenter").describe("The label that carries the data centre's name."),
+        region: labelName.default("region").describe("The label that carries its region."),
+      })
       .default({ datacenter: "datacenter", region: "region" }),
-    tls: z.strictObject({ global: tls.optional(), primary: tls.optional(), secondary: tls.optional() }).default({}),
-    retention: retention.default({ raw: "7d", "1m": "30d", "1h": "1y" }),
+    tls: z
+      .strictObject({ global: tls.optional(), primary: tls.optional(), secondary: tls.optional() })
+      .default({})
+      .describe("Certificates a tier; a tier that listens beyond loopback must have them."),
+    retention: retention.default({ raw: "7d", "1m": "30d", "1h": "1y" }).describe("How long samples are kept."),
     head_retention: duration.default("2h").describe("How long samples stay in memory."),
     scrape_defaults: z
-      .strictObject({ scrape_interval: duration.default("15s"), scrape_timeout: duration.default("10s") })
+      .strictObject({
+        scrape_interval: duration.default("15s").describe("How often targets are scraped."),
+        scrape_timeout: duration.default("10s").describe("How long one scrape may take."),
+      })
       .default({ scrape_interval: "15s", scrape_timeout: "10s" }),
-    global,
-    datacenters: z.array(datacenter).min(1),
+    global: global.describe("The global tier and its hub."),
+    datacenters: z.array(datacenter).min(1).describe("Each keeps itself, and is carried to the global tier."),
     scrape_configs: z.array(scrapeConfig).default([]).describe("Scraped in every data centre, beside its own."),
   })
   .describe("Heliograph topology, version 1.");
