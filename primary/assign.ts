@@ -1,0 +1,95 @@
+// Makes the next generation: every discovered target, and which living secondary scrapes it.
+//
+// The owners follow from the targets and the living secondaries alone (topology/ring.ts), so either primary would make the
+// same, and a secondary that comes back gets back what it had.
+
+import { assert } from "#/lib/assert/assert.ts";
+import type { Generation } from "#/lib/model/generation.ts";
+import { compareText } from "#/lib/model/labels.ts";
+import type { Target } from "#/lib/model/target.ts";
+import { assignOwners, type RingSecondary } from "#/topology/ring.ts";
+
+export interface GenerationPlan {
+  /** The newest generation read from the log, when there is one. */
+  readonly previous?: Generation | undefined;
+  /** Distinct by id; in any order. */
+  readonly targets: readonly Target[];
+  readonly living: readonly RingSecondary[];
+  readonly number: number;
+  /** The lease's fencing token. */
+  readonly token: number;
+  /** The primary that makes it. */
+  readonly primary: string;
+  /** Wall time; the generation is valid from then on. */
+  readonly nowMs: number;
+  readonly datacenter: string;
+}
+
+/** Targets that no living secondary has room for get the owner "" (see `unassignedReason`). */
+export function planGeneration(plan: GenerationPlan): Generation {
+  const { previous, number, token } = plan;
+  assert(!previous || number > previous.number, `generation ${number} does not follow ${previous?.number}`);
+  assert(!previous || token >= previous.token, `token ${token} is below ${previous?.token} of the generation before`);
+  const owners = assignOwners(plan.targets, plan.living);
+  return {
+    datacenter: plan.datacenter,
+    number,
+    token,
+    primary: plan.primary,
+    validFromMs: Math.floor(plan.nowMs),
+    secondaries: plan.living
+      .map(({ name, capacity }) => ({ name, capacity }))
+      .toSorted((a, b) => compareText(a.name, b.name)),
+    targets: plan.targets
+      .toSorted((a, b) => compareText(a.id, b.id))
+      .map((target) => ({ target, owner: owners.get(target.id) ?? "" })),
+  };
+}
+
+/**
+ * Whether a secondary would do the same by both: then the newer need not be written. Number, token, primary and time of
+ * validity do not count.
+ */
+export function sameAssignments(a: Generation, b: Generation): boolean {
+  return (
+    a.datacenter === b.datacenter &&
+    a.targets.length === b.targets.length &&
+    a.secondaries.length === b.secondaries.length &&
+    a.secondaries.every(({ name, capacity }, i) => {
+      const other = b.secondaries[i]!;
+      return name === other.name && capacity === other.capacity;
+    }) &&
+    a.targets.every(({ target, owner }, i) => owner === b.targets[i]!.owner && sameTarget(target, b.targets[i]!.target))
+  );
+}
+
+/** The id stands for job, URL and labels. */
+export function sameTarget(a: Target, b: Target): boolean {
+  return (
+    a.id === b.id &&
+    a.intervalMs === b.intervalMs &&
+    a.timeoutMs === b.timeoutMs &&
+    a.options.honorLabels === b.options.honorLabels &&
+    a.options.honorTimestamps === b.options.honorTimestamps &&
+    a.options.sampleLimit === b.options.sampleLimit &&
+    a.options.labelLimit === b.options.labelLimit &&
+    a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
+    a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
+    a.options.bodyBytesMax === b.options.bodyBytesMax
+  );
+}
+
+export function unassignedCount(generation: Generation): number {
+  return generation.targets.reduce((count, { owner }) => count + (owner === "" ? 1 : 0), 0);
+}
+
+/** Why some targets have no owner, for a log line or a page; undefined when all have one. */
+export function unassignedReason(generation: Generation): string | undefined {
+  const unassigned = unassignedCount(generation);
+  if (unassigned === 0) return undefined;
+  const counted = `${unassigned} of ${generation.targets.length} targets have no owner`;
+  if (generation.secondaries.length === 0) return `${counted}: no secondary lives`;
+  const capacity = generation.secondaries.reduce((sum, secondary) => sum + secondary.capacity, 0);
+  const names = generation.secondaries.map(({ name }) => name).join(", ");
+  return `${counted}: the living secondaries (${names}) have room for ${capacity}; add one, or raise a capacity`;
+}

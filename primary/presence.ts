@@ -1,0 +1,106 @@
+// Which secondaries live: those that either primary has heard within one lease.
+//
+// Both primaries tell each other whom they hear, so a secondary that changed sides is not missed. A primary that has just
+// taken the say, or that was itself held up, has not listened long enough to call anybody dead, and waits one lease first.
+
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock, Timer } from "#/lib/clock/clock.ts";
+import { compareText } from "#/lib/model/labels.ts";
+
+const leaseMsMax = 5 * secondMs;
+
+/** The peer reports once a second what it hears: a shorter lease would end between two reports of a healthy secondary. */
+const leaseMsMin = 2.5 * secondMs;
+
+/** Half the shortest interval costs a dead secondary's targets at most one slot before the handover. */
+export function presenceLeaseMs(shortestIntervalMs: number): number {
+  return Math.max(leaseMsMin, Math.min(leaseMsMax, shortestIntervalMs / 2));
+}
+
+export class Presence {
+  readonly #clock: Clock;
+  readonly #leaseMs: number;
+  /** By name, the monotonic time until which it counts as living; every configured secondary has an entry. */
+  readonly #livesUntilMs: Map<string, number>;
+  readonly #onChange: (() => void)[] = [];
+  #living: readonly string[] = [];
+  #timer: Timer | undefined;
+  #dueMs = 0;
+  #closed = false;
+
+  constructor(options: {
+    readonly clock: Clock;
+    /** The data centre's, from the topology; others are not counted. */
+    readonly secondaries: readonly string[];
+    readonly leaseMs: number;
+  }) {
+    this.#clock = options.clock;
+    this.#leaseMs = options.leaseMs;
+    this.#livesUntilMs = new Map(options.secondaries.map((name) => [name, Number.NEGATIVE_INFINITY]));
+  }
+
+  /** A word of the secondary, `ageMs` ago, here or at the peer. An older one than known changes nothing. */
+  heard(name: string, ageMs: number): void {
+    const knownMs = this.#livesUntilMs.get(name);
+    if (knownMs === undefined) return;
+    const untilMs = this.#clock.monotonicMs() - Math.max(0, ageMs) + this.#leaseMs;
+    if (untilMs <= knownMs) return;
+    this.#livesUntilMs.set(name, untilMs);
+    this.#update();
+  }
+
+  /**
+   * This primary has just taken the lease: those that the generation before counts as living do so for one lease more, and
+   * all do when there is none.
+   */
+  tookLease(livingBefore?: readonly string[]): void {
+    this.#extend(livingBefore ?? [...this.#livesUntilMs.keys()]);
+    this.#update();
+  }
+
+  /** Names, sorted. */
+  living(): readonly string[] {
+    this.#update();
+    return this.#living;
+  }
+
+  /** Called when somebody has joined or is dead, right when it happens. */
+  onChange(callback: () => void): void {
+    this.#onChange.push(callback);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#timer?.cancel();
+  }
+
+  #extend(names: readonly string[]): void {
+    const untilMs = this.#clock.monotonicMs() + this.#leaseMs;
+    for (const name of names) {
+      const knownMs = this.#livesUntilMs.get(name);
+      if (knownMs !== undefined && knownMs < untilMs) this.#livesUntilMs.set(name, untilMs);
+    }
+  }
+
+  #update(): void {
+    if (this.#closed) return;
+    const nowMs = this.#clock.monotonicMs();
+    const heldUp = this.#timer !== undefined && nowMs > this.#dueMs + this.#leaseMs / 2;
+    // What arrived meanwhile still waits to be read: it would be wrong to call its senders dead.
+    if (heldUp) this.#extend(this.#living);
+    const living = [...this.#livesUntilMs].filter(([, untilMs]) => untilMs > nowMs).map(([name]) => name);
+    living.sort(compareText);
+    const changed = living.length !== this.#living.length || living.some((name, i) => name !== this.#living[i]);
+    this.#living = living;
+    this.#schedule(nowMs);
+    if (changed) for (const callback of this.#onChange) callback();
+  }
+
+  #schedule(nowMs: number): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (this.#living.length === 0) return;
+    this.#dueMs = Math.min(...this.#living.map((name) => this.#livesUntilMs.get(name)!));
+    this.#timer = this.#clock.after(this.#dueMs - nowMs, () => this.#update());
+  }
+}
