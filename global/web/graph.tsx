@@ -87,7 +87,7 @@ function optionsOf(
   return {
     ...sizeOf(element),
     legend: { show: false },
-    padding: [10, 12, 0, 0],
+    padding: [10, 22, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { x: { time: true }, y: { range: rangeOf } },
     axes: [

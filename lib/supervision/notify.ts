@@ -102,7 +102,7 @@ export function createNotifier({ env, run, clock, log, healthy }: NotifierOption
 
 /**
  * A third of what systemd allows, so that one message may be late or lost; 0 when there is no watchdog. WATCHDOG_PID is not
- * looked at: `bin/heliograph` starts Node by way of a shell on some hosts, and NotifyAccess=all takes the message anyway.
+ * looked at: this process' children are not given the socket unless they are systemd-notify.
  */
 function watchdogPeriodMs(watchdogUsec: string | undefined): number {
   const allowedMs = Number(watchdogUsec ?? 0) / 1000;
