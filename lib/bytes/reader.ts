@@ -1,6 +1,8 @@
 // Reads the bytes of our formats, and trusts none of them: whatever runs past the end, is too long for its type or is not
 // UTF-8 is refused with its offset. No length is believed before it is checked against what is really there.
 
+import { Buffer } from "node:buffer";
+
 /** What was wrong with the bytes, and where. The caller names the format and the file or peer. */
 export class BadBytes extends Error {
   override readonly name = "BadBytes";
@@ -14,10 +16,14 @@ export class BadBytes extends Error {
   }
 }
 
+/** Longer strings are left to the decoder without a look. */
+const shortMax = 64;
+
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
+  readonly #buffer: Buffer;
   readonly #view: DataView;
   offset: number;
   readonly #end: number;
@@ -26,6 +32,7 @@ export class ByteReader {
 
   constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = offset;
     this.#end = end;
@@ -125,11 +132,18 @@ export class ByteReader {
     const lengthBytes = this.varint();
     const start = this.offset;
     const view = this.bytes(lengthBytes);
+    if (lengthBytes <= shortMax && this.#isAscii(start)) return this.#buffer.toString("latin1", start, this.offset);
     try {
       return utf8.decode(view);
     } catch {
       throw new BadBytes("bad_utf8", start, "the string is not UTF-8");
     }
+  }
+
+  /** From there to `offset`. What is ASCII needs no decoder, and it is nearly everything. */
+  #isAscii(start: number): boolean {
+    for (let i = start; i < this.offset; i++) if (this.#bytes[i]! >= 128) return false;
+    return true;
   }
 
   #need(lengthBytes: number): void {

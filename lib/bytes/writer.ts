@@ -6,6 +6,9 @@ import { Buffer } from "node:buffer";
 
 const two32 = 4294967296;
 
+/** Up to here the length is one byte, and JavaScript's loop is faster than a call. */
+const shortMax = 64;
+
 export class ByteWriter {
   #bytes: Uint8Array;
   #view: DataView;
@@ -98,11 +101,28 @@ export class ByteWriter {
 
   /** Length in bytes as a varint, then UTF-8. */
   string(text: string): void {
+    if (this.#shortAscii(text)) return;
     const lengthBytes = Buffer.byteLength(text);
     this.varint(lengthBytes);
     this.reserve(lengthBytes);
     Buffer.from(this.#bytes.buffer).write(text, this.length, "utf8");
     this.length += lengthBytes;
+  }
+
+  /** Most strings of ours are label names and values: a loop over 40 characters is done before Buffer has begun. */
+  #shortAscii(text: string): boolean {
+    const { length } = text;
+    if (length > shortMax) return false;
+    const bytes = this.reserve(length + 1);
+    const at = this.length + 1;
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 128) return false;
+      bytes[at + i] = code;
+    }
+    bytes[this.length] = length;
+    this.length = at + length;
+    return true;
   }
 
   /** Overwrites four bytes written earlier: for lengths and checksums known only at the end. */

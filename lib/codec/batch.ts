@@ -13,7 +13,7 @@ import {
   understood,
   writeEnvelope,
 } from "#/lib/codec/envelope.ts";
-import { batchBodyBytesMax, batchBytesMax } from "#/lib/codec/limits.ts";
+import { batchBodyBytesMax, batchBytesMax, batchScrapesMax } from "#/lib/codec/limits.ts";
 import type { BatchId, RunId } from "#/lib/model/identity.ts";
 
 export const batchVersion = 1;
@@ -113,6 +113,9 @@ function readHeader({ header: reader }: Envelope): BatchHeader {
       at,
       `header: expected a body of at most ${batchBodyBytesMax} bytes, got ${bodyBytes}`,
     );
+  }
+  if (scrapes > batchScrapesMax) {
+    throw refuseBatch("too_large", at, `header: expected at most ${batchScrapesMax} scrapes, got ${scrapes}`);
   }
   if (scrapes * scrapeBytesMin > bodyBytes || samples * sampleBytesMin > bodyBytes) {
     const got = `${scrapes} scrapes and ${samples} samples`;

@@ -2,7 +2,7 @@
 // bytes cost no more than honest ones.
 
 import { assert } from "#/lib/assert/assert.ts";
-import { KiB, MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { GiB, KiB, MiB, minuteMs } from "#/lib/bytes/units.ts";
 
 /** A whole batch: what a message of the log may have (docs/formats/batch.md). */
 export const batchBytesMax = 4 * MiB;
@@ -19,14 +19,27 @@ export const zstdWindowLogMax = 23;
 /** Names of data centres, secondaries and primaries, in bytes of UTF-8. */
 export const nameBytesMax = 255;
 
-/** The canonical bytes of one layout, and of all layouts of one batch: as much as an exposition has by default at most. */
+/** Scrapes of one batch: those of ten full secondaries in one interval. */
+export const batchScrapesMax = 50_000;
+
+/** The canonical bytes of a layout: as much as an exposition has by default at most. */
 export const layoutBytesMax = 64 * MiB;
 
 /** Rows of one layout: five bytes each, keyframed, still fit into a batch. */
 export const layoutRowsMax = 700_000;
 
-/** Labels of all rows of a layout: ten a row at its largest. */
-export const layoutLabelsMax = 7_000_000;
+/** What a layout takes in a reader's memory, roughly: its text, and the objects of its rows and labels. */
+export function layoutMemoryBytes(textBytes: number, rows: number, labels: number): number {
+  return textBytes + rows * layoutRowMemoryBytes + labels * layoutLabelMemoryBytes;
+}
+export const layoutRowMemoryBytes = 64;
+export const layoutLabelMemoryBytes = 48;
+
+/** All layouts whose rows one batch brings: 600,000 rows with four labels each. */
+export const batchLayoutMemoryMax = 256 * MiB;
+
+/** All layouts that a run refers to: 5,000 targets of 1,000 series each, no two alike, and as much again. */
+export const runLayoutMemoryMax = 2 * GiB;
 
 /** A layout above this is compressed by itself, so that the body's size is known when the scrape is added. */
 export const layoutBytesPlainMax = 4 * KiB;
@@ -62,5 +75,9 @@ assert(
   "a body that does not compress fits into its batch",
 );
 assert(layoutRowsMax * 5 <= batchBodyBytesWritten, "a keyframe of the largest layout fits into a batch");
+assert(
+  layoutMemoryBytes(layoutBytesMax, layoutRowsMax, layoutRowsMax * 3) <= batchLayoutMemoryMax,
+  "a batch holds the largest layout",
+);
 assert(targetForgottenByWriterMs < targetForgottenByReaderMs, "a reader never forgets what its writer refers to");
 assert(keyframeEveryMs < targetForgottenByWriterMs, "a living target is keyframed before it is forgotten");

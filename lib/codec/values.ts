@@ -29,9 +29,14 @@ export class Reference {
 
   copy(): Reference {
     const copy = new Reference(this.rows);
-    copy.words.set(this.words);
-    copy.exponents.set(this.exponents);
+    copy.restore(this);
     return copy;
+  }
+
+  restore(saved: Reference): void {
+    this.words.set(saved.words);
+    this.exponents.set(saved.exponents);
+    this.wide = saved.wide;
   }
 }
 
