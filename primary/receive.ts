@@ -1,0 +1,233 @@
+// The primary's front door: secondaries push batches here and learn how safe they are.
+//
+// A batch is accepted once the data centre's log holds it, and the same batch sent twice is acknowledged twice and kept
+// once, which is what makes a retry harmless. Batches of one stream are appended one after the other, so a run stands in the
+// log in its order; while the log is away the stream simply stands still, and the secondary's spool holds what comes.
+
+import type { Clock } from "#/lib/clock/clock.ts";
+import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
+import { LogError, type LogWriter } from "#/lib/commitlog/commitlog.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
+import type { Random } from "#/lib/random/random.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import { version } from "#/lib/telemetry/version.ts";
+import { type PushRequest, type PushResponse, type Session, WireError } from "#/lib/wire/session.ts";
+import type { SafetyBook } from "#/primary/safety.ts";
+
+/** Batches a secondary may have on their way: at 1 MiB each, what a stream can make a primary hold. */
+export const windowBatches = 16;
+
+/** How long to wait before an append to a log that is away is tried again; doubled up to the maximum. */
+const retryMsFirst = 50;
+const retryMsMax = 1000;
+
+export interface ReceiverParts {
+  readonly datacenter: string;
+  readonly primary: string;
+  /** Names of the data centre's secondaries in the topology file. */
+  readonly secondaries: readonly string[];
+  readonly writer: LogWriter;
+  readonly safety: SafetyBook;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Registry;
+}
+
+interface Connection {
+  readonly secondary: string;
+  readonly bootEpoch: number;
+  readonly session: Session<PushResponse, PushRequest>;
+  heardMs: number;
+  /** What was last said of each run, so that an `ack` is sent only when something moved. */
+  readonly said: Map<string, string>;
+}
+
+export class Receiver {
+  readonly #parts: ReceiverParts;
+  readonly #connections = new Map<string, Connection>();
+
+  constructor(parts: ReceiverParts) {
+    this.#parts = parts;
+    parts.metrics.onCollect(() => {
+      parts.metrics.set("heliograph_primary_connected_secondaries", this.#connections.size);
+    });
+  }
+
+  /** The secondaries whose streams end here, with the age of their last word. */
+  connected(): readonly { readonly name: string; readonly ageMs: number }[] {
+    const nowMs = this.#parts.clock.monotonicMs();
+    return [...this.#connections.values()].map(({ secondary, heardMs }) => ({
+      name: secondary,
+      ageMs: nowMs - heardMs,
+    }));
+  }
+
+  /** A word of a secondary outside its push stream: its assignment stream is alive too. */
+  touch(secondary: string): void {
+    const connection = this.#connections.get(secondary);
+    if (connection) connection.heardMs = this.#parts.clock.monotonicMs();
+  }
+
+  /** Serves one stream until it ends. `peer` is the certificate's identity, whose last part must be the secondary's name. */
+  async serve(
+    session: Session<PushResponse, PushRequest>,
+    peer: string | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, log, metrics, primary, safety } = this.#parts;
+    let connection: Connection | undefined;
+    try {
+      for await (const request of session.incoming) {
+        if (!connection) {
+          connection = this.#welcome(session, request, peer);
+          log.info({ secondary: connection.secondary, bootEpoch: connection.bootEpoch }, "A secondary connected.");
+          await session.send({
+            welcome: {
+              primary,
+              windowBatches,
+              nowMs: Math.round(clock.nowMs()),
+              softwareVersion: version,
+            },
+          });
+          for (const run of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, run);
+          continue;
+        }
+        connection.heardMs = clock.monotonicMs();
+        if (!request.batch || request.batch.length === 0) continue;
+        metrics.add("heliograph_primary_received_bytes_total", request.batch.length);
+        await this.#take(connection, request.batch, signal);
+        if (signal.aborted) return;
+      }
+    } finally {
+      if (connection && this.#connections.get(connection.secondary) === connection) {
+        this.#connections.delete(connection.secondary);
+        log.info({ secondary: connection.secondary }, "A secondary's stream ended.");
+      }
+    }
+  }
+
+  /** Some replica's watermarks moved: tell whoever waits for it. */
+  async acknowledgeAll(): Promise<void> {
+    for (const connection of this.#connections.values()) {
+      for (const run of this.#parts.safety.runsOf(connection.secondary)) {
+        // A stream that broke ends in `serve`; here its silence is enough.
+        await this.#acknowledge(connection, run).catch(() => connection.session.close());
+      }
+    }
+  }
+
+  #welcome(session: Session<PushResponse, PushRequest>, request: PushRequest, peer: string | undefined): Connection {
+    const { clock, datacenter, primary, secondaries } = this.#parts;
+    const hello = request.hello;
+    if (!hello) throw new WireError("refused", `${primary}: expected a hello first, got a batch`);
+    if (hello.datacenter !== datacenter) {
+      throw new WireError(
+        "refused",
+        `${primary} is of data centre "${datacenter}", got a secondary of "${hello.datacenter}"`,
+      );
+    }
+    if (!secondaries.includes(hello.secondary)) {
+      throw new WireError(
+        "refused",
+        `${primary}: no secondary "${hello.secondary}" in the topology file of "${datacenter}"`,
+      );
+    }
+    if (peer !== undefined && peer.split("/").at(-1) !== hello.secondary) {
+      throw new WireError(
+        "refused",
+        `${primary}: the certificate is of "${peer}", got a hello of "${hello.secondary}"`,
+      );
+    }
+    const other = this.#connections.get(hello.secondary);
+    if (other && other.bootEpoch > hello.bootEpoch) {
+      throw new WireError(
+        "refused",
+        `${primary}: another "${hello.secondary}" with the newer boot epoch ${other.bootEpoch} is connected, got ${hello.bootEpoch}: is it running twice?`,
+      );
+    }
+    other?.session.close();
+    const connection: Connection = {
+      secondary: hello.secondary,
+      bootEpoch: hello.bootEpoch,
+      session,
+      heardMs: clock.monotonicMs(),
+      said: new Map(),
+    };
+    this.#connections.set(hello.secondary, connection);
+    return connection;
+  }
+
+  async #take(connection: Connection, bytes: Uint8Array, signal: AbortSignal): Promise<void> {
+    const { metrics, safety } = this.#parts;
+    let header: BatchHeader;
+    try {
+      header = readBatchHeader(bytes);
+    } catch (error) {
+      if (!(error instanceof BadBatch)) throw error;
+      return await this.#refuse(connection, undefined, error.code, error.message);
+    }
+    if (header.datacenter !== this.#parts.datacenter || header.secondary !== connection.secondary) {
+      const message = `expected a batch of ${this.#parts.datacenter}/${connection.secondary}, got ${batchKey(header)}`;
+      return await this.#refuse(connection, header, "foreign", message);
+    }
+    if (header.sequence <= safety.safety(header).accepted) {
+      metrics.add("heliograph_primary_received_batches_total", 1, { result: "duplicate" });
+      return await this.#acknowledge(connection, header, true);
+    }
+    const refused = await this.#append(header, bytes, signal);
+    if (refused) return await this.#refuse(connection, header, refused.code, refused.message);
+    if (signal.aborted) return;
+    safety.accept(header, header.sequence);
+    metrics.add("heliograph_primary_received_batches_total", 1, { result: "accepted" });
+    await this.#acknowledge(connection, header);
+  }
+
+  /** Tries until the log has it, says no for good, or the stream ends. */
+  async #append(header: BatchHeader, bytes: Uint8Array, signal: AbortSignal): Promise<LogError | undefined> {
+    const { clock, random, writer } = this.#parts;
+    for (let delayMs = retryMsFirst; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMsMax)) {
+      try {
+        await writer.append({ kind: "batch", origin: header.secondary, id: batchKey(header), payload: bytes }, signal);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof LogError)) throw error;
+        if (error.code === "too_large" || error.code === "refused") return error;
+        await clock.sleep(delayMs * (0.5 + random.next() / 2), signal);
+      }
+    }
+    return undefined;
+  }
+
+  async #refuse(connection: Connection, header: BatchHeader | undefined, code: string, message: string): Promise<void> {
+    const { log, metrics } = this.#parts;
+    metrics.add("heliograph_primary_received_batches_total", 1, { result: "refused" });
+    metrics.add("heliograph_primary_refused_batches_total", 1, { code });
+    log.error(
+      { secondary: connection.secondary, code, batch: header && batchKey(header), reason: message },
+      "A batch was refused: its samples are lost unless the secondary can make it anew.",
+    );
+    await connection.session.send({
+      refusal: {
+        bootEpoch: header?.bootEpoch ?? 0,
+        shard: header?.shard ?? 0,
+        run: header?.run ?? 0,
+        sequence: header?.sequence ?? 0,
+        code,
+        message,
+      },
+    });
+  }
+
+  async #acknowledge(connection: Connection, run: RunId, always = false): Promise<void> {
+    const { accepted, held, durable } = this.#parts.safety.safety(run);
+    const word = `${accepted}/${held}/${durable}`;
+    const key = runKey(run);
+    if (!always && connection.said.get(key) === word) return;
+    connection.said.set(key, word);
+    await connection.session.send({
+      ack: { bootEpoch: run.bootEpoch, shard: run.shard, run: run.run, accepted, held, durable },
+    });
+  }
+}

@@ -1,0 +1,115 @@
+// How safe each run's batches are, put together from what the replicas of the data centre report.
+//
+// accepted: the log has it. held: every primary of the pair has it in its fsynced journal. durable: every global has. A global
+// that has not been heard for an hour is left out, so that one that is gone for good does not fill every spool.
+
+import { hourMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import { type RunId, runKey } from "#/lib/model/identity.ts";
+import type { ReplicaReport } from "#/lib/model/report.ts";
+
+/** DESIGN's promise 1: a global that is away for longer than this no longer holds back `durable`. */
+export const globalAbsentMsMax = hourMs;
+
+/** A run whose batches are all durable and that has been quiet this long is forgotten. */
+const runQuietMsMax = hourMs;
+
+export interface Safety {
+  readonly accepted: number;
+  readonly held: number;
+  readonly durable: number;
+}
+
+interface Replica {
+  /** 0 until its first report. */
+  heardMs: number;
+  report: ReplicaReport | undefined;
+  readonly sequences: Map<string, number>;
+}
+
+export class SafetyBook {
+  readonly #primaries = new Map<string, Replica>();
+  readonly #globals = new Map<string, Replica>();
+  readonly #accepted = new Map<string, { run: RunId; sequence: number; movedMs: number }>();
+  readonly #clock: Clock;
+  readonly #startedMs: number;
+
+  constructor(options: {
+    readonly primaries: readonly string[];
+    readonly globals: readonly string[];
+    readonly clock: Clock;
+  }) {
+    this.#clock = options.clock;
+    this.#startedMs = options.clock.monotonicMs();
+    for (const name of options.primaries)
+      this.#primaries.set(name, { heardMs: 0, report: undefined, sequences: new Map() });
+    for (const name of options.globals)
+      this.#globals.set(name, { heardMs: 0, report: undefined, sequences: new Map() });
+  }
+
+  /** The log has this batch and all of the run before it. */
+  accept(run: RunId, sequence: number): void {
+    const key = runKey(run);
+    const known = this.#accepted.get(key);
+    if (!known) this.#accepted.set(key, { run, sequence, movedMs: this.#clock.monotonicMs() });
+    else if (sequence > known.sequence) {
+      known.sequence = sequence;
+      known.movedMs = this.#clock.monotonicMs();
+    }
+  }
+
+  /** A report of a replica of this data centre; one of an unknown replica is ignored. */
+  hear(report: ReplicaReport): void {
+    const replica = (report.tier === "primary" ? this.#primaries : this.#globals).get(report.replica);
+    if (!replica) return;
+    replica.heardMs = this.#clock.monotonicMs();
+    replica.report = report;
+    replica.sequences.clear();
+    for (const watermark of report.watermarks) replica.sequences.set(runKey(watermark), watermark.sequence);
+    for (const watermark of report.watermarks) this.accept(watermark, watermark.sequence);
+  }
+
+  safety(run: RunId): Safety {
+    const key = runKey(run);
+    const accepted = this.#accepted.get(key)?.sequence ?? 0;
+    return { accepted, held: least(this.#primaries.values(), key), durable: least(this.#globalsThatCount(), key) };
+  }
+
+  /** Every run of one secondary that is known here. */
+  runsOf(secondary: string): readonly RunId[] {
+    return [...this.#accepted.values()].filter(({ run }) => run.secondary === secondary).map(({ run }) => run);
+  }
+
+  /** The newest report of each replica, with its age in ms; undefined for one that was never heard. */
+  reports(): readonly { readonly name: string; readonly report: ReplicaReport | undefined; readonly ageMs: number }[] {
+    const nowMs = this.#clock.monotonicMs();
+    return [...this.#primaries, ...this.#globals].map(([name, { report, heardMs }]) => ({
+      name,
+      report,
+      ageMs: nowMs - heardMs,
+    }));
+  }
+
+  /** Forgets runs that are finished, so that restarts of secondaries do not add up. */
+  forgetFinished(): void {
+    const quietBeforeMs = this.#clock.monotonicMs() - runQuietMsMax;
+    for (const [key, { run, sequence, movedMs }] of this.#accepted) {
+      if (movedMs < quietBeforeMs && this.safety(run).durable >= sequence) this.#accepted.delete(key);
+    }
+  }
+
+  #globalsThatCount(): Replica[] {
+    const nowMs = this.#clock.monotonicMs();
+    const present = [...this.#globals.values()].filter(
+      (replica) => nowMs - Math.max(replica.heardMs, this.#startedMs) <= globalAbsentMsMax,
+    );
+    // With every global away for an hour, nothing is durable any more than it was: spools hold on.
+    return present.length > 0 ? present : [...this.#globals.values()];
+  }
+}
+
+function least(replicas: Iterable<Replica>, key: string): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const replica of replicas) least = Math.min(least, replica.sequences.get(key) ?? 0);
+  return Number.isFinite(least) ? least : 0;
+}

@@ -1,0 +1,255 @@
+// The primary's front door, without gRPC and without NATS: sessions in memory, and a log that fails when it is told to.
+
+import t from "tap";
+import { systemClock } from "#/lib/clock/clock.ts";
+import { RunEncoder } from "#/lib/codec/encode.ts";
+import type { AppendRequest } from "#/lib/commitlog/commitlog.ts";
+import { LogError } from "#/lib/commitlog/commitlog.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
+import { DecimalColumn } from "#/lib/model/decimal.ts";
+import type { RunId } from "#/lib/model/identity.ts";
+import { layoutOf } from "#/lib/model/layout.ts";
+import type { ReplicaReport } from "#/lib/model/report.ts";
+import { seededRandom } from "#/lib/random/random.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
+import type { PushRequest, PushResponse, Session } from "#/lib/wire/session.ts";
+import { Receiver } from "#/primary/receive.ts";
+import { SafetyBook } from "#/primary/safety.ts";
+
+const run: RunId = { datacenter: "ams", secondary: "ams-s1", bootEpoch: 7, shard: 0, run: 1 };
+const layout = layoutOf(
+  [{ name: "a", labels: [], kind: "float", family: 0 }],
+  [{ name: "a", type: "gauge", help: "", unit: "" }],
+);
+
+/** `count` batches of one scrape each. */
+function batches(count: number): Buffer[] {
+  const encoder = new RunEncoder(run);
+  const values = new DecimalColumn(1);
+  return Array.from({ length: count }, (_, i) => {
+    values.length = 1;
+    values.setDecimal(0, 100 + i, 0);
+    encoder.add({
+      target: { id: "0123456789abcdef0123456789abcdef", labels: [["instance", "x:1"]], intervalMs: 1000 },
+      facts: {
+        slot: 1000 + i,
+        generation: 1,
+        outcome: "stored",
+        timestampMs: 1_000_000 + i * 1000,
+        durationUs: 5,
+        bodyBytes: 9,
+        samplesScraped: 1,
+        seriesRefused: 0,
+        seriesAdded: 0,
+      },
+      layout,
+      values,
+      timestamps: [],
+    });
+    const batch = encoder.flush({ nowMs: 1_000_500 + i * 1000, watermarkMs: 1_000_000 + i * 1000, generation: 1 });
+    return Buffer.from(batch!.bytes);
+  });
+}
+
+/** Both ends of a stream. What the primary says is in `heard`. */
+function session() {
+  const waiting: PushRequest[] = [];
+  let wake: (() => void) | undefined;
+  let ended = false;
+  const heard: PushResponse[] = [];
+  const server: Session<PushResponse, PushRequest> = {
+    async send(message) {
+      heard.push(message);
+    },
+    incoming: (async function* () {
+      for (;;) {
+        const next = waiting.shift();
+        if (next) yield next;
+        else if (ended) return;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+    })(),
+    close() {
+      ended = true;
+      wake?.();
+    },
+  };
+  const say = (request: PushRequest) => {
+    waiting.push(request);
+    wake?.();
+  };
+  const hello = (over: Partial<NonNullable<PushRequest["hello"]>> = {}) =>
+    say({
+      hello: { datacenter: "ams", secondary: "ams-s1", bootEpoch: 7, batchVersion: 1, softwareVersion: "0", ...over },
+    });
+  return { server, heard, say, hello, end: () => server.close() };
+}
+
+function primary() {
+  const clock = systemClock();
+  const metrics = createRegistry({ tier: "primary" });
+  const appended: AppendRequest[] = [];
+  const failures: LogError[] = [];
+  const safety = new SafetyBook({ primaries: ["p1", "p2"], globals: ["g1", "g2"], clock });
+  const receiver = new Receiver({
+    datacenter: "ams",
+    primary: "p1",
+    secondaries: ["ams-s1"],
+    writer: {
+      async append(request) {
+        const failure = failures.shift();
+        if (failure) throw failure;
+        appended.push(request);
+        return { stream: "dc-ams-1-1", sequence: appended.length, duplicate: false };
+      },
+    },
+    safety,
+    clock,
+    random: seededRandom(1),
+    log: silentLogger(),
+    metrics,
+  });
+  return { receiver, safety, metrics, appended, failures };
+}
+
+const never = new AbortController().signal;
+const report = (replica: string, tier: "primary" | "global", sequence: number): ReplicaReport => ({
+  version: 1,
+  replica,
+  tier,
+  datacenter: "ams",
+  sentMs: 1,
+  watermarks: [{ ...run, sequence }],
+  secondaries: [],
+  leaseToken: 0,
+});
+const acks = (heard: readonly PushResponse[]) =>
+  heard.flatMap(({ ack }) => (ack ? [`${ack.accepted}/${ack.held}/${ack.durable}`] : []));
+
+t.test("a batch is accepted once the log has it, and its bytes go there as they came", async (t) => {
+  const { receiver, appended, metrics } = primary();
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  const [first, second] = batches(2);
+  stream.hello();
+  stream.say({ batch: first! });
+  stream.say({ batch: second! });
+  stream.end();
+  await served;
+  t.equal(stream.heard[0]?.welcome?.primary, "p1");
+  t.same(acks(stream.heard), ["1/0/0", "2/0/0"]);
+  t.same(
+    appended.map(({ id, kind, origin }) => [id, kind, origin]),
+    [
+      ["ams/ams-s1/7/0/1/1", "batch", "ams-s1"],
+      ["ams/ams-s1/7/0/1/2", "batch", "ams-s1"],
+    ],
+  );
+  t.ok(Buffer.from(appended[0]!.payload).equals(first!));
+  t.equal(metrics.get("heliograph_primary_received_batches_total", { result: "accepted" }), 2);
+});
+
+t.test("a batch sent twice is acknowledged twice and appended once", async (t) => {
+  const { receiver, appended } = primary();
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  const [only] = batches(1);
+  stream.hello();
+  stream.say({ batch: only! });
+  stream.say({ batch: only! });
+  stream.end();
+  await served;
+  t.same(acks(stream.heard), ["1/0/0", "1/0/0"]);
+  t.equal(appended.length, 1);
+});
+
+t.test("while the log is away the batch is tried again, with the same id, until the log has it", async (t) => {
+  const { receiver, appended, failures } = primary();
+  failures.push(new LogError("unavailable", "away"), new LogError("unavailable", "still away"));
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  stream.hello();
+  stream.say({ batch: batches(1)[0]! });
+  stream.end();
+  await served;
+  t.equal(appended.length, 1);
+  t.same(acks(stream.heard), ["1/0/0"]);
+});
+
+t.test("a corrupt batch is refused by name and counted, and the next one is taken", async (t) => {
+  const { receiver, appended, metrics } = primary();
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  const [first, second] = batches(2);
+  const corrupt = Buffer.from(first!);
+  corrupt[corrupt.length - 9]! ^= 1;
+  stream.hello();
+  stream.say({ batch: corrupt });
+  stream.say({ batch: second! });
+  stream.end();
+  await served;
+  t.equal(stream.heard[1]?.refusal?.code, "bad_checksum");
+  t.equal(appended.length, 1);
+  t.equal(metrics.get("heliograph_primary_refused_batches_total", { code: "bad_checksum" }), 1);
+});
+
+t.test("held needs both primaries, durable needs both globals, and each step is told once", async (t) => {
+  const { receiver, safety } = primary();
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  stream.hello();
+  stream.say({ batch: batches(1)[0]! });
+  await until(() => acks(stream.heard).length === 1);
+  for (const [replica, tier] of [
+    ["p1", "primary"],
+    ["p2", "primary"],
+    ["g1", "global"],
+    ["g2", "global"],
+  ] as const) {
+    safety.hear(report(replica, tier, 1));
+    await receiver.acknowledgeAll();
+  }
+  stream.end();
+  await served;
+  t.same(acks(stream.heard), ["1/0/0", "1/1/0", "1/1/1"]);
+});
+
+t.test(
+  "a stream that is not this data centre's, not in the topology or not the certificate's is refused",
+  async (t) => {
+    const attempts = [
+      { hello: { datacenter: "nyc" }, peer: undefined, says: /data centre "ams", got a secondary of "nyc"/ },
+      { hello: { secondary: "ams-s9" }, peer: undefined, says: /no secondary "ams-s9"/ },
+      { hello: {}, peer: "heliograph://demo/ams-s2", says: /certificate is of "heliograph:\/\/demo\/ams-s2"/ },
+    ];
+    for (const { hello, peer, says } of attempts) {
+      const { receiver } = primary();
+      const stream = session();
+      stream.hello(hello);
+      await t.rejects(receiver.serve(stream.server, peer, never), { code: "refused", message: says });
+    }
+  },
+);
+
+t.test("of two secondaries with one name, the newer boot epoch wins", async (t) => {
+  const { receiver } = primary();
+  const older = session();
+  const newer = session();
+  const servedOlder = receiver.serve(older.server, undefined, never);
+  older.hello();
+  await until(() => receiver.connected().length === 1);
+  const servedNewer = receiver.serve(newer.server, undefined, never);
+  newer.hello({ bootEpoch: 8 });
+  await servedOlder;
+  t.equal(receiver.connected().length, 1);
+  const third = session();
+  third.hello({ bootEpoch: 6 });
+  await t.rejects(receiver.serve(third.server, undefined, never), { code: "refused", message: /newer boot epoch 8/ });
+  newer.end();
+  await servedNewer;
+  t.equal(receiver.connected().length, 0);
+});
+
+async function until(holds: () => boolean): Promise<void> {
+  for (let i = 0; i < 500 && !holds(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+}
