@@ -74,6 +74,8 @@ export interface JournalOptions {
   readonly onDurable?: (records: number) => void;
   /** Called with the duration of each fsync. */
   readonly onSync?: (durationMs: number) => void;
+  /** Called after each failed attempt to write; it is tried again by itself. */
+  readonly onFailure?: (error: JournalError) => void;
 }
 
 interface Segment {
@@ -372,6 +374,7 @@ export class Journal {
       );
     }
     this.#failed = error;
+    this.#options.onFailure?.(error);
     if (!this.#closed) this.#timer ??= this.#options.clock.after(retryDelayMs, () => this.#onTimer());
     return error;
   }

@@ -1,21 +1,68 @@
-// A replica reads one data centre's log into its own journal and into a head.
+// A replica reads one data centre's log into its own journal and into a head. Both primaries are replicas of their own log,
+// both globals of every one.
+//
+// The journal comes first, verbatim and with the entry's place in the log; then the entry is decoded and the head has it;
+// and within a second it is fsynced, which alone moves the watermarks that secondaries are told of. The log is transport:
+// after a crash the journal is replayed into the head and reading goes on after the last entry in it. Nothing that the log
+// may hold ends a replica: what is bad is named and counted, what is missing is counted and shown.
 
-import type { Clock } from "#/lib/clock/clock.ts";
+import { setImmediate } from "node:timers/promises";
+import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import type { Clock, Timer } from "#/lib/clock/clock.ts";
+import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
+import type { RunDecoder } from "#/lib/codec/decode.ts";
+import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
+import { Journal, type JournalPlace } from "#/lib/journal/journal.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
-import type { Heartbeat } from "#/lib/model/heartbeat.ts";
-import type { Watermark } from "#/lib/model/identity.ts";
+import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
+import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
+import type { Scrape } from "#/lib/model/scrape.ts";
+import { LayoutCache } from "#/lib/replica/layouts.ts";
+import {
+  type Checkpoint,
+  checkpointKind,
+  decodeCheckpoint,
+  decodeEntry,
+  encodeCheckpoint,
+  encodeEntry,
+} from "#/lib/replica/record.ts";
+import { ReplicaRun, type RunParts } from "#/lib/replica/run.ts";
+import { Tally } from "#/lib/replica/tally.ts";
 import type { Head } from "#/lib/store/head.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
+
+/**
+ * The journal must rebuild what decoders refer to, not the head alone: a target's keyframe comes every 5 minutes, and names
+ * a layout's rows when they are 5 minutes old, which makes 10; the rest is for long intervals and late flushes.
+ */
+const readabilityMs = 15 * minuteMs;
+
+/** A run whose first batch here is not its first may have begun before the log that a new replica finds. */
+const joiningMs = 10 * minuteMs;
+
+/** Runs are remembered for their watermarks; a secondary opens one at start and after more than 10 s without acceptance. */
+const runsMax = 1024;
+
+/** Decoders hold a value a series: those of a full data centre's living shards, and as many that are still drained. */
+const decodersMax = 128;
+
+/** Samples decoded before others get the event loop: some 20 ms. */
+const samplesPerTurn = 200_000;
+
+const trimEveryMs = minuteMs;
+const retryMs = secondMs;
+const problemsMax = 20;
 
 export interface ReplicaOptions {
   readonly datacenter: string;
   /** Its own directory, for the journal; made when missing, locked while open. */
   readonly dir: string;
-  /** May be shared by the replicas of several data centres. */
+  /** May be shared by the replicas of several data centres. Whoever made it trims it. */
   readonly head: Head;
+  /** What the head keeps; the journal keeps a little more. */
   readonly headRetentionMs: number;
   readonly disk: Disk;
   readonly clock: Clock;
@@ -34,7 +81,7 @@ export interface ReceivedHeartbeat {
   readonly payload: Heartbeat;
 }
 
-/** Something that a person should know; the newest few are kept. */
+/** Something that a person should know. */
 export interface ReplicaProblem {
   readonly code: string;
   readonly message: string;
@@ -52,62 +99,469 @@ export interface ReplicaSummary {
   /** The newest scrape's time; undefined before the first. */
   readonly lastSampleMs: number | undefined;
   /** Batches that are missing within runs. */
-  readonly holes: number;
+  readonly missingBatches: number;
 }
 
 export class Replica {
+  readonly #options: ReplicaOptions;
+  readonly #label: { readonly datacenter: string };
+  readonly #runs = new Map<string, ReplicaRun>();
+  readonly #runParts: RunParts;
+  readonly #layouts = new LayoutCache();
+  readonly #tally: Tally;
+  readonly #problems: ReplicaProblem[] = [];
+  readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
+  readonly #durableCallbacks: (() => void)[] = [];
+  readonly #heartbeatCallbacks: ((heartbeat: ReceivedHeartbeat) => void)[] = [];
+  /** Moves of watermarks that wait for the fsync of so many records. */
+  #waiting: { readonly records: number; readonly run: ReplicaRun; readonly sequence: number }[] = [];
+  #journal!: Journal;
+  #replaying = true;
+  #position: LogPosition | undefined;
+  #joiningUntilMs = Number.NEGATIVE_INFINITY;
+  #generation: Generation | undefined;
+  #generationEntry: LogEntry | undefined;
+  #targetIds: ReadonlySet<string> | undefined;
+  #lastHeartbeat: ReceivedHeartbeat | undefined;
+  readonly #heartbeatSentMs = new Map<string, number>();
+  #samplesThisTurn = 0;
+  #trimming: Timer | undefined;
+
   /** Opens and locks the journal, and replays it into the head. Throws JournalError and DirectoryLocked. */
   static async open(options: ReplicaOptions): Promise<Replica> {
-    throw new Error(`being written ${options}`);
+    const replica = new Replica(options);
+    await replica.#open();
+    return replica;
   }
 
-  /** Reads until the signal aborts; outages and what the log cannot bridge do not end it. Call it once at a time. */
-  async run(reader: EntryReader, signal: AbortSignal): Promise<void> {
-    throw new Error(`being written ${reader} ${signal}`);
+  private constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.#label = { datacenter: options.datacenter };
+    this.#tally = new Tally(options.clock);
+    this.#runParts = {
+      decode: (decoder, batch) => this.#decode(decoder, batch),
+      reread: (place) => this.#reread(place),
+      layoutOf: (id) => this.#layouts.get(id),
+      onHole: (run) => this.#onHole(run),
+      onRepaired: (run) => options.log.info({ run: run.key }, "A hole in a run was filled; all of it is readable."),
+      onGivenUp: (run, batches) =>
+        this.#problem("batches_lost", `${run.key}: ${batches} batches after ${run.sequence} never came; going on`),
+    };
   }
 
   /** The last entry taken; reading resumes after it. */
   get position(): LogPosition | undefined {
-    throw new Error("being written");
+    return this.#position;
   }
 
   /** A line a run: the highest sequence up to which every batch is journalled and fsynced here. */
   watermarks(): readonly Watermark[] {
-    throw new Error("being written");
+    return [...this.#runs.values()]
+      .filter((run) => run.durableSequence > 0)
+      .map((run) => ({ ...run.id, sequence: run.durableSequence }));
   }
 
   /** The newest that was read. */
   get generation(): Generation | undefined {
-    throw new Error("being written");
+    return this.#generation;
   }
 
+  /** The one that was sent last of those that were read. */
   get lastHeartbeat(): ReceivedHeartbeat | undefined {
-    throw new Error("being written");
+    return this.#lastHeartbeat;
   }
 
+  /** The newest few, oldest first. */
   get problems(): readonly ReplicaProblem[] {
-    throw new Error("being written");
+    const failure = this.#journal.failure;
+    if (!failure) return this.#problems;
+    return [...this.#problems, { code: failure.code, message: failure.message, atMs: this.#options.clock.nowMs() }];
   }
 
   onGeneration(callback: (generation: Generation) => void): void {
-    throw new Error(`being written ${callback}`);
+    this.#generationCallbacks.push(callback);
   }
 
   /** Called when watermarks moved. */
   onDurable(callback: () => void): void {
-    throw new Error(`being written ${callback}`);
+    this.#durableCallbacks.push(callback);
   }
 
   onHeartbeat(callback: (heartbeat: ReceivedHeartbeat) => void): void {
-    throw new Error(`being written ${callback}`);
+    this.#heartbeatCallbacks.push(callback);
   }
 
   summary(): ReplicaSummary {
-    throw new Error("being written");
+    const seen = this.#tally.summary();
+    let missingBatches = 0;
+    for (const run of this.#runs.values()) missingBatches += run.missing;
+    return { ...seen, targets: this.#generation?.targets.length ?? seen.up + seen.down, missingBatches };
   }
 
-  /** Makes durable what was read, and unlocks. Abort `run` first. */
-  async close(): Promise<void> {
-    throw new Error("being written");
+  /**
+   * Reads until the signal aborts. Outages do not end it. When the log cannot be read on from where it was (`hole`,
+   * `recreated`, `shortened`), that is said and counted, and reading goes on at the place that the reader names: not
+   * reading any more would lose all that is still to come. Call it once at a time.
+   */
+  async run(reader: EntryReader, signal: AbortSignal): Promise<void> {
+    let after = this.#position;
+    while (!signal.aborted) {
+      const entries = reader.read(after, signal)[Symbol.asyncIterator]();
+      try {
+        for (;;) {
+          const next = await nextOf(entries);
+          if ("error" in next) {
+            after = this.#onReadError(next.error, after);
+            break;
+          }
+          if (next.done) break;
+          await this.#journal.room(signal);
+          if (signal.aborted) break;
+          await this.#take(next.value);
+          after = this.#position;
+          await this.#turn();
+        }
+      } finally {
+        await entries.return?.();
+      }
+      await this.#options.clock.sleep(retryMs, signal);
+    }
   }
+
+  /** Makes durable what was read, and unlocks. Abort `run` first. Throws JournalError when the disk does not take it. */
+  async close(): Promise<void> {
+    this.#trimming?.cancel();
+    await this.#journal.close();
+  }
+
+  async #open(): Promise<void> {
+    const { clock, dir, disk, log, metrics } = this.#options;
+    const label = this.#label;
+    const startedMs = clock.monotonicMs();
+    this.#journal = await Journal.open({
+      dir,
+      disk,
+      clock,
+      log,
+      preamble: () => [this.#checkpoint()],
+      onDurable: (records) => this.#onDurable(records),
+      onSync: (durationMs) => metrics.observe("heliograph_journal_fsync_seconds", durationMs / secondMs, label),
+      onFailure: () => metrics.add("heliograph_journal_write_errors_total", 1, label),
+    });
+    metrics.add("heliograph_journal_torn_bytes_total", this.#journal.tornBytes, label);
+    try {
+      await this.#replay();
+    } catch (error) {
+      await this.#journal.close();
+      throw error;
+    }
+    metrics.onCollect(() => this.#collect());
+    this.#trimming = clock.every(trimEveryMs, () => void this.#trim());
+    const durationMs = clock.monotonicMs() - startedMs;
+    log.info({ bytes: this.#journal.bytes, runs: this.#runs.size, durationMs }, "The journal was replayed.");
+  }
+
+  async #replay(): Promise<void> {
+    let first = true;
+    for await (const record of this.#journal.records()) {
+      if (record.kind === checkpointKind) {
+        // Only the oldest one tells something: what the later ones say was just replayed.
+        if (first) this.#restore(decodeCheckpoint(record));
+      } else {
+        const entry = decodeEntry(record);
+        if (entry) await this.#apply(entry, record.place);
+      }
+      first = false;
+      await this.#turn();
+    }
+    for (const run of this.#runs.values()) run.durableSequence = run.sequence;
+    this.#replaying = false;
+  }
+
+  #restore(checkpoint: Checkpoint): void {
+    this.#position = checkpoint.position;
+    this.#joiningUntilMs = checkpoint.joiningUntilMs;
+    for (const { secondary, bootEpoch, shard, run, ...start } of checkpoint.runs) {
+      const id: RunId = { datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run };
+      this.#runs.set(runKey(id), new ReplicaRun(id, this.#runParts, start));
+    }
+    if (checkpoint.generation) this.#takeGeneration(checkpoint.generation);
+  }
+
+  #checkpoint() {
+    return encodeCheckpoint({
+      position: this.#position,
+      joiningUntilMs: this.#joiningUntilMs,
+      runs: [...this.#runs.values()].map((run) => run.checkpoint()),
+      generation: this.#generationEntry,
+    });
+  }
+
+  /** A new entry: refuses what was read before, journals it, and applies it. */
+  async #take(entry: LogEntry): Promise<void> {
+    if (this.#position === undefined && entry.position.sequence > 1) {
+      this.#joiningUntilMs = this.#options.clock.nowMs() + joiningMs;
+    }
+    if (this.#isRepeat(entry)) {
+      this.#position = entry.position;
+      return;
+    }
+    // Should a segment begin here, its checkpoint says what was before this entry.
+    const place = this.#journal.append(encodeEntry(entry));
+    this.#options.metrics.add("heliograph_replica_entries_total", 1, { ...this.#label, kind: entry.kind });
+    await this.#apply(entry, place);
+  }
+
+  #isRepeat(entry: LogEntry): boolean {
+    if (entry.kind !== "batch") return false;
+    const header = headerOf(entry.payload);
+    if (header instanceof BadBatch) return false;
+    if (this.#runs.get(runKey(header))?.has(header.sequence) !== true) return false;
+    this.#options.metrics.add("heliograph_replica_repeated_batches_total", 1, this.#label);
+    return true;
+  }
+
+  /** What an entry means, new or replayed. Nothing in it may throw for what is in the entry. */
+  async #apply(entry: LogEntry, place: JournalPlace): Promise<void> {
+    this.#position = entry.position;
+    switch (entry.kind) {
+      case "batch":
+        return this.#takeBatch(entry, place);
+      case "generation":
+        this.#takeGeneration(entry);
+        return;
+      case "heartbeat":
+        return this.#takeHeartbeat(entry);
+      default:
+        entry.kind satisfies never;
+    }
+  }
+
+  async #takeBatch(entry: LogEntry, place: JournalPlace): Promise<void> {
+    const header = headerOf(entry.payload);
+    if (header instanceof BadBatch) return this.#badBatch(header.code, `${nameOf(entry)}: ${header.message}`);
+    if (header.datacenter !== this.#options.datacenter || header.secondary !== entry.origin) {
+      const claimed = `${header.datacenter}/${header.secondary}`;
+      const expected = `${this.#options.datacenter}/${entry.origin}`;
+      return this.#badBatch("foreign", `${nameOf(entry)}: expected a batch of ${expected}, got one of ${claimed}`);
+    }
+    const run = this.#runOf(header);
+    if (run.has(header.sequence)) return;
+    await run.take(header.sequence, entry.payload, place);
+    if (!this.#replaying) {
+      this.#waiting.push({ records: this.#journal.appended, run, sequence: run.sequence });
+    }
+  }
+
+  /** The run, as the one that was used last. */
+  #runOf(header: BatchHeader): ReplicaRun {
+    const { datacenter, secondary, bootEpoch, shard, run, sequence } = header;
+    const id: RunId = { datacenter, secondary, bootEpoch, shard, run };
+    const key = runKey(id);
+    let known = this.#runs.get(key);
+    if (known) this.#runs.delete(key);
+    else {
+      const joined = header.createdMs <= this.#joiningUntilMs;
+      known = new ReplicaRun(id, this.#runParts, { sequence: joined ? sequence - 1 : 0, beyond: [] });
+    }
+    this.#runs.set(key, known);
+    if (!known.isReading) this.#makeRoom();
+    return known;
+  }
+
+  #makeRoom(): void {
+    let reading = 0;
+    for (const run of this.#runs.values()) if (run.isReading) reading++;
+    for (const run of this.#runs.values()) {
+      if (reading < decodersMax) break;
+      if (run.isReading) reading--;
+      run.forget();
+    }
+    for (const key of this.#runs.keys()) {
+      if (this.#runs.size <= runsMax) break;
+      this.#runs.delete(key);
+    }
+  }
+
+  #decode(decoder: RunDecoder, batch: Uint8Array): void {
+    const { metrics } = this.#options;
+    let stored = 0;
+    try {
+      const decoded = decoder.decode(batch, (scrape) => {
+        stored += this.#takeScrape(scrape);
+      });
+      // A replayed journal begins amid its runs: that the first minutes refer to what was trimmed is no news.
+      if (!this.#replaying && decoded.unreadable > 0) {
+        metrics.add("heliograph_replica_unreadable_scrapes_total", decoded.unreadable, this.#label);
+      }
+      this.#samplesThisTurn += decoded.samples;
+    } catch (error) {
+      if (!(error instanceof BadBatch)) throw error;
+      this.#badBatch(error.code, error.message);
+    }
+    if (this.#replaying) return;
+    metrics.add("heliograph_replica_samples_total", stored, this.#label);
+    this.#tally.countSamples(stored);
+  }
+
+  /** Returns the number of samples that the head did not have. */
+  #takeScrape(scrape: Scrape): number {
+    this.#layouts.add(scrape.layout);
+    if (this.#targetIds?.has(scrape.target.id) !== false) this.#tally.countScrape(scrape);
+    const outcome = this.#options.head.append(scrape);
+    return outcome === "appended" || outcome === "merged" ? scrape.layout.rows.length : 0;
+  }
+
+  #takeGeneration(entry: LogEntry): void {
+    let generation: Generation;
+    try {
+      generation = decodeGeneration(entry.payload);
+    } catch (error) {
+      if (!(error instanceof BadGeneration)) throw error;
+      this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
+      return;
+    }
+    const known = this.#generation;
+    if (generation.datacenter !== this.#options.datacenter) {
+      this.#refused("foreign", `${nameOf(entry)}: a generation of ${generation.datacenter}`);
+      return;
+    }
+    if (known && generation.token < known.token) {
+      const message = `expected a token from ${known.token} on, got ${generation.token} of ${generation.primary}`;
+      this.#refused("fenced", `${nameOf(entry)}: ${message}`);
+      return;
+    }
+    if (known && generation.token === known.token && generation.number <= known.number) return;
+    this.#generation = generation;
+    this.#generationEntry = { ...entry, payload: entry.payload.slice() };
+    this.#targetIds = new Set(generation.targets.map(({ target }) => target.id));
+    if (known) {
+      const ended = known.targets.map(({ target }) => target.id).filter((id) => !this.#targetIds!.has(id));
+      this.#options.head.endTargets(ended, { timeMs: generation.validFromMs, generation: generation.number });
+      this.#tally.forget(ended);
+    }
+    if (!this.#replaying) for (const callback of this.#generationCallbacks) callback(generation);
+  }
+
+  async #takeHeartbeat(entry: LogEntry): Promise<void> {
+    for (const run of this.#runs.values()) if (run.hasGap) await run.beat();
+    let payload: Heartbeat;
+    try {
+      payload = decodeHeartbeat(entry.payload);
+    } catch (error) {
+      if (!(error instanceof BadHeartbeat)) throw error;
+      return this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
+    }
+    const heartbeat = { sentMs: payload.sentMs, origin: entry.origin, payload };
+    // A log that is read again from its start must not make the present look older than it was known to be.
+    if (payload.sentMs <= (this.#heartbeatSentMs.get(entry.origin) ?? Number.NEGATIVE_INFINITY)) return;
+    this.#heartbeatSentMs.set(entry.origin, payload.sentMs);
+    if (payload.sentMs > (this.#lastHeartbeat?.sentMs ?? Number.NEGATIVE_INFINITY)) this.#lastHeartbeat = heartbeat;
+    if (!this.#replaying) for (const callback of this.#heartbeatCallbacks) callback(heartbeat);
+  }
+
+  #onDurable(records: number): void {
+    const moved = this.#waiting.filter((move) => move.records <= records);
+    if (moved.length === 0) return;
+    this.#waiting = this.#waiting.slice(moved.length);
+    for (const { run, sequence } of moved) run.durableSequence = Math.max(run.durableSequence, sequence);
+    // Not within the journal's own work: what a callback throws is no failure to write.
+    queueMicrotask(() => {
+      for (const callback of this.#durableCallbacks) callback();
+    });
+  }
+
+  /** Where reading goes on after the reader threw. */
+  #onReadError(error: unknown, after: LogPosition | undefined): LogPosition | undefined {
+    const { code, message, resumeAfter } = error as Error & { code?: unknown; resumeAfter?: LogPosition };
+    if (code !== "hole" && code !== "recreated" && code !== "shortened") {
+      this.#options.log.warn({ cause: String(error) }, "The log cannot be read at present; trying again.");
+      return after;
+    }
+    this.#options.metrics.add("heliograph_replica_log_breaks_total", 1, { ...this.#label, code });
+    this.#problem(
+      code,
+      `${message}; reading goes on ${resumeAfter ? `after ${resumeAfter.stream} ${resumeAfter.sequence}` : "from the start of what is there"}`,
+    );
+    return resumeAfter;
+  }
+
+  #onHole(run: ReplicaRun): void {
+    if (this.#replaying) return;
+    this.#options.metrics.add("heliograph_replica_holes_total", 1, this.#label);
+    this.#problem("hole_in_run", `${run.key}: ${run.missing} batches after ${run.sequence} are missing`);
+  }
+
+  #badBatch(code: string, message: string): void {
+    if (this.#replaying) return;
+    this.#options.metrics.add("heliograph_replica_bad_batches_total", 1, { ...this.#label, code });
+    this.#problem("bad_batch", message);
+  }
+
+  #refused(code: string, message: string): void {
+    if (this.#replaying) return;
+    this.#options.metrics.add("heliograph_replica_refused_entries_total", 1, { ...this.#label, code });
+    this.#problem(code, message);
+  }
+
+  #problem(code: string, message: string): void {
+    if (this.#replaying) return;
+    this.#options.log.error({ code, problem: message }, "The log does not read as it should.");
+    this.#problems.push({ code, message, atMs: this.#options.clock.nowMs() });
+    if (this.#problems.length > problemsMax) this.#problems.shift();
+  }
+
+  async #reread(place: JournalPlace): Promise<Uint8Array | undefined> {
+    const record = await this.#journal.read(place);
+    return record && decodeEntry(record)?.payload;
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#samplesThisTurn < samplesPerTurn) return;
+    this.#samplesThisTurn = 0;
+    await setImmediate();
+  }
+
+  async #trim(): Promise<void> {
+    const { clock, headRetentionMs, log } = this.#options;
+    this.#layouts.sweep();
+    try {
+      await this.#journal.trim(clock.nowMs() - headRetentionMs - readabilityMs);
+    } catch (error) {
+      log.warn({ cause: String(error) }, "Old segments of the journal could not be removed; trying again.");
+    }
+  }
+
+  #collect(): void {
+    const { clock, metrics } = this.#options;
+    metrics.set("heliograph_journal_bytes", this.#journal.bytes, this.#label);
+    metrics.set("heliograph_replica_missing_batches", this.summary().missingBatches, this.#label);
+    if (!this.#lastHeartbeat) return;
+    const lagMs = Math.max(0, clock.nowMs() - this.#lastHeartbeat.sentMs);
+    metrics.set("heliograph_replica_lag_seconds", lagMs / secondMs, this.#label);
+  }
+}
+
+async function nextOf(
+  entries: AsyncIterator<LogEntry>,
+): Promise<{ readonly done: boolean; readonly value: LogEntry } | { readonly error: unknown }> {
+  try {
+    const next = await entries.next();
+    return { done: next.done === true, value: next.value };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function headerOf(batch: Uint8Array): BatchHeader | BadBatch {
+  try {
+    return readBatchHeader(batch);
+  } catch (error) {
+    if (error instanceof BadBatch) return error;
+    throw error;
+  }
+}
+
+function nameOf({ position, kind, origin }: LogEntry): string {
+  return `${position.stream} entry ${position.sequence} (${kind} of ${origin})`;
 }

@@ -154,6 +154,12 @@ export const metricTable = {
     labels: ["job"],
     help: "Discovery sources that could not be read; their last targets are kept.",
   },
+  heliograph_primary_refused_targets: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Targets that were written down but cannot be scraped (a bad address, label or interval), by scrape config.",
+  },
   heliograph_primary_generation: {
     type: "gauge",
     tiers: ["primary"],
@@ -245,6 +251,30 @@ export const metricTable = {
     labels: ["datacenter"],
     help: "Scrapes whose reference was missing (a hole in their run): unreadable until repaired or keyframed.",
   },
+  heliograph_replica_refused_entries_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "code"],
+    help: "Generations and heartbeats in the log that were refused, by the code of the reason.",
+  },
+  heliograph_replica_holes_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Times that batches of a run were missing for longer than a change of places takes.",
+  },
+  heliograph_replica_missing_batches: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Batches that are missing here although later ones of their runs are not.",
+  },
+  heliograph_replica_log_breaks_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "code"],
+    help: "Times that the log could not be read on from where it was (hole, recreated, shortened): entries may be missing.",
+  },
   heliograph_replica_lag_seconds: {
     type: "gauge",
     tiers: replicas,
@@ -256,6 +286,18 @@ export const metricTable = {
     tiers: replicas,
     labels: ["datacenter"],
     help: "Bytes of the journal on disk.",
+  },
+  heliograph_journal_torn_bytes_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Bytes cut off the journal's end at start: written before a crash, promised to nobody.",
+  },
+  heliograph_journal_write_errors_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Attempts to write or fsync the journal that failed; what they held waits in memory and is tried again.",
   },
   heliograph_journal_fsync_seconds: {
     type: "histogram",

@@ -1,0 +1,150 @@
+// One run as a replica reads it: batch after batch in order, and what happens when one is missing.
+//
+// The decoder stands at the last batch of the unbroken row. A batch beyond a gap is journalled and remembered by its place.
+// Two batches that merely changed places are put right within moments. A gap that stays is a hole: from then on a second
+// decoder goes ahead, so that the present shows (its first minutes are unreadable until keyframes come). When the missing
+// batches arrive after all, the first decoder goes on through them and through all that is remembered, and what was
+// unreadable is there. All of it follows from the entries' order alone, so a replay ends in the same state.
+
+import { RunDecoder } from "#/lib/codec/decode.ts";
+import type { JournalPlace } from "#/lib/journal/journal.ts";
+import { type RunId, runKey } from "#/lib/model/identity.ts";
+import type { Layout } from "#/lib/model/layout.ts";
+import type { RunCheckpoint } from "#/lib/replica/record.ts";
+
+/** Batches beyond a gap before it is no mere change of places: more than a primary has in flight. */
+const swappedMax = 16;
+
+/** The same by time, for quiet runs: heartbeats come once a second from each primary. */
+const swappedHeartbeatsMax = 6;
+
+/** An hour of a shard's batches: a hole that is older is final, and the run goes on behind it. */
+export const beyondMax = 4096;
+
+export interface RunParts {
+  /** Decodes into the head and counts; what cannot be decoded is counted too and never thrown. */
+  readonly decode: (decoder: RunDecoder, batch: Uint8Array) => void;
+  /** The batch at that place of the journal; undefined when it was trimmed. */
+  readonly reread: (place: JournalPlace) => Promise<Uint8Array | undefined>;
+  readonly layoutOf: (id: string) => Layout | undefined;
+  readonly onHole: (run: ReplicaRun) => void;
+  readonly onRepaired: (run: ReplicaRun) => void;
+  readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
+}
+
+export class ReplicaRun {
+  readonly id: RunId;
+  readonly key: string;
+  /** Up to here every batch was journalled. */
+  sequence: number;
+  /** Up to here it was fsynced too. */
+  durableSequence = 0;
+  readonly #parts: RunParts;
+  readonly #beyond: Map<number, JournalPlace>;
+  #decoder: RunDecoder | undefined;
+  #ahead: RunDecoder | undefined;
+  #gapHeartbeats = 0;
+
+  constructor(id: RunId, parts: RunParts, start: Pick<RunCheckpoint, "sequence" | "beyond">) {
+    this.id = id;
+    this.key = runKey(id);
+    this.sequence = start.sequence;
+    this.#beyond = new Map(start.beyond.map(({ sequence, segment, offset }) => [sequence, { segment, offset }]));
+    this.#parts = parts;
+  }
+
+  has(sequence: number): boolean {
+    return sequence <= this.sequence || this.#beyond.has(sequence);
+  }
+
+  get hasGap(): boolean {
+    return this.#beyond.size > 0;
+  }
+
+  get isReading(): boolean {
+    return this.#decoder !== undefined;
+  }
+
+  /** Batches that are missing here although later ones are not. */
+  get missing(): number {
+    if (!this.hasGap) return 0;
+    return Math.max(...this.#beyond.keys()) - this.sequence - this.#beyond.size;
+  }
+
+  checkpoint(): RunCheckpoint {
+    const { secondary, bootEpoch, shard, run } = this.id;
+    const beyond = [...this.#beyond].map(([sequence, place]) => ({ sequence, ...place }));
+    return { secondary, bootEpoch, shard, run, sequence: this.sequence, beyond };
+  }
+
+  /** A batch that it does not have yet, which now stands at that place of the journal. */
+  async take(sequence: number, batch: Uint8Array, place: JournalPlace): Promise<void> {
+    if (sequence === this.sequence + 1) {
+      this.sequence = sequence;
+      this.#parts.decode((this.#decoder ??= this.#newDecoder()), batch);
+      if (this.hasGap) await this.#closeGap();
+      return;
+    }
+    this.#beyond.set(sequence, place);
+    if (this.#ahead) {
+      // One from within the hole, but not the next: it is decoded when the ones before it are there.
+      if (sequence > this.#ahead.sequence) this.#parts.decode(this.#ahead, batch);
+    } else if (this.#beyond.size > swappedMax) await this.#goAhead();
+    if (this.#beyond.size > beyondMax) await this.#giveUp();
+  }
+
+  /** A heartbeat was read: the log's own measure of time. */
+  async beat(): Promise<void> {
+    if (this.hasGap && !this.#ahead && ++this.#gapHeartbeats >= swappedHeartbeatsMax) await this.#goAhead();
+  }
+
+  /** Frees the decoder; should the run go on, it is readable from its next keyframes. */
+  forget(): void {
+    this.#decoder = undefined;
+  }
+
+  async #goAhead(): Promise<void> {
+    this.#parts.onHole(this);
+    const ahead = this.#newDecoder();
+    this.#ahead = ahead;
+    for (const sequence of [...this.#beyond.keys()].sort((a, b) => a - b)) await this.#reread(ahead, sequence);
+  }
+
+  async #closeGap(): Promise<void> {
+    const wasHole = this.#ahead !== undefined;
+    const decoder = (this.#decoder ??= this.#newDecoder());
+    while (this.#beyond.has(this.sequence + 1)) {
+      await this.#reread(decoder, this.sequence + 1);
+      this.#beyond.delete(++this.sequence);
+    }
+    if (this.hasGap) return;
+    this.#ahead = undefined;
+    this.#gapHeartbeats = 0;
+    if (wasHole) this.#parts.onRepaired(this);
+  }
+
+  /** The nearest hole is final: the unbroken row goes on behind it. */
+  async #giveUp(): Promise<void> {
+    const first = Math.min(...this.#beyond.keys());
+    this.#parts.onGivenUp(this, first - this.sequence - 1);
+    this.sequence = first - 1;
+    this.#decoder = undefined;
+    const last = Math.max(...this.#beyond.keys());
+    if (last - first + 1 > this.#beyond.size || !this.#ahead) return this.#closeGap();
+    // Nothing else is missing, and the one that went ahead has read all of it.
+    this.#decoder = this.#ahead;
+    this.#ahead = undefined;
+    this.#gapHeartbeats = 0;
+    this.sequence = last;
+    this.#beyond.clear();
+  }
+
+  async #reread(decoder: RunDecoder, sequence: number): Promise<void> {
+    const batch = await this.#parts.reread(this.#beyond.get(sequence)!);
+    if (batch && sequence > decoder.sequence) this.#parts.decode(decoder, batch);
+  }
+
+  #newDecoder(): RunDecoder {
+    return new RunDecoder(this.id, { layoutOf: this.#parts.layoutOf });
+  }
+}
