@@ -11,10 +11,10 @@ import { nearest } from "#/topology/suggest.ts";
 /** In the order of the help. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import("#/cli/demo/command.ts")).demo,
-  query: async () => (await import("#/cli/query.ts")).query,
-  "topology check": async () => (await import("#/cli/topology.ts")).check,
-  "topology nats": async () => (await import("#/cli/topology.ts")).nats,
-  "topology schema": async () => (await import("#/cli/topology.ts")).schema,
+  query: async () => (await import("#/cli/query/command.ts")).query,
+  "topology check": async () => (await import("#/cli/topology/command.ts")).check,
+  "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,
+  "topology schema": async () => (await import("#/cli/topology/command.ts")).schema,
   secondary: async () => (await import("#/cli/tiers.ts")).secondary,
   primary: async () => (await import("#/cli/tiers.ts")).primary,
   global: async () => (await import("#/cli/tiers.ts")).global,

@@ -1,0 +1,79 @@
+// The demo's own HTTP address: its state for scripts, its metrics, and the same ways to hurt and heal as the keys have.
+
+import type { Supervisor } from "#/cli/demo/supervisor.ts";
+import type { Watch } from "#/cli/demo/watch.ts";
+import { createHttpServer, type HttpServer } from "#/lib/http/server.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import { nearest } from "#/topology/suggest.ts";
+
+export function demoControl(options: {
+  readonly supervisor: Supervisor;
+  readonly watch: Watch;
+  readonly metrics: Registry;
+  readonly log: Logger;
+}): HttpServer {
+  const { supervisor, watch, metrics, log } = options;
+  const { plan } = supervisor;
+  const server = createHttpServer({
+    listen: `127.0.0.1:${plan.controlPort}`,
+    metrics,
+    health: {
+      healthy: () => undefined,
+      ready() {
+        const { readyAfterMs, waitingFor } = watch.view();
+        return readyAfterMs === undefined ? `waiting for ${waitingFor.join(", ")}` : undefined;
+      },
+    },
+    log,
+  });
+  metrics.onCollect(() => {
+    for (const { name, pid, starts, memoryBytes } of watch.view().processes) {
+      metrics.set("heliograph_demo_process_running", pid === undefined ? 0 : 1, { process: name });
+      metrics.set("heliograph_demo_process_starts_total", starts, { process: name });
+      metrics.set("heliograph_demo_process_resident_memory_bytes", memoryBytes, { process: name });
+    }
+  });
+
+  server.app.get("/", async (_request, reply) => {
+    const { processes, status } = watch.view();
+    const globals = processes.filter(({ role }) => role === "global");
+    return reply.redirect(`${(globals.find(({ name }) => name === status?.leader) ?? globals[0]!).httpUrl}/`);
+  });
+  server.app.get("/status", async () => ({
+    ...watch.view(),
+    dataDir: plan.dataDir,
+    topologyFile: plan.topologyFile,
+    datacenters: plan.datacenters,
+    fleet: { ...plan.fleet, targets: plan.targets, rows: plan.rows },
+  }));
+  server.app.post("/cut", async (request, reply) => {
+    const { datacenter = "" } = request.query as { datacenter?: string };
+    const names = plan.datacenters.map(({ name }) => name);
+    if (!names.includes(datacenter)) return refuse(reply, "data centre", datacenter, names);
+    supervisor.network.cut(datacenter);
+    return { cutOff: supervisor.network.cutOff() };
+  });
+  server.app.post("/heal", async () => {
+    supervisor.heal();
+    return { cutOff: supervisor.network.cutOff() };
+  });
+  server.app.post("/kill", async (request, reply) => {
+    const { process: name = "", hold } = request.query as { process?: string; hold?: string };
+    const names = [...supervisor.children.keys()];
+    if (!names.includes(name)) return refuse(reply, "process", name, names);
+    return { killed: supervisor.kill(name, { hold: hold === "true" }) };
+  });
+  return server;
+}
+
+function refuse(
+  reply: { code(status: number): { send(body: unknown): unknown } },
+  what: string,
+  got: string,
+  known: readonly string[],
+): unknown {
+  const meant = nearest(got, known);
+  const hint = meant ? `did you mean ${meant}?` : `known: ${known.join(", ")}`;
+  return reply.code(400).send({ error: `there is no ${what} "${got}"; ${hint}` });
+}
