@@ -1,0 +1,333 @@
+// Hands the spool's batches to one primary: the newest run first, so that the present is never behind a backlog, and within a
+// run in order.
+//
+// The primary answers with three watermarks a run. `accepted` opens the window for more; `held` and `durable` go to the spool.
+// Nothing is remembered across sessions but what was held: a new session begins where the primary says it is, and sends again
+// what nobody vouches for. A batch sent twice is kept once, so a lost answer costs only bytes.
+
+import { Buffer } from "node:buffer";
+
+import { assert } from "#/lib/assert/assert.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import { batchVersion } from "#/lib/codec/batch.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import { batchKey } from "#/lib/model/identity.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import { version } from "#/lib/telemetry/version.ts";
+import { type PrimaryClient, type PushResponse, WireError } from "#/lib/wire/session.ts";
+import type { Spool, SpooledRun } from "#/secondary/spool.ts";
+
+/** A primary that has not said welcome by then is not well; its pair may be. */
+const welcomeMsMax = 5 * secondMs;
+/** With batches on their way, a primary that accepts none for so long is given up for its pair. */
+const acceptanceMsMax = 10 * secondMs;
+/** After so long without acceptance a new run begins, so that what is new can be read before what is old. */
+export const backlogMsMin = 10 * secondMs;
+/** The primary tells right after its welcome how far each run is; to begin without knowing would only repeat batches. */
+const acknowledgementsAwaitedMs = 100;
+/** A stream without batches says so often that we live: well within a primary's patience (2.5 s at least). */
+const keepAliveMs = 0.9 * secondMs;
+/** More on their way than this helps no primary, whatever window it offers. */
+const windowBatchesMax = 256;
+assert(acknowledgementsAwaitedMs < welcomeMsMax, "a session begins well before it is given up");
+
+const emptyBatch = Buffer.alloc(0);
+
+/** How far one session has come with a run. */
+interface Cursor {
+  sent: number;
+  accepted: number;
+}
+
+export class Pusher {
+  readonly #secondary: { readonly datacenter: string; readonly name: string };
+  readonly #spool: Spool;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #onBacklog: () => void;
+  readonly #onRefused: () => void;
+  #session: PushSession | undefined;
+  /** Since when some batch of this boot epoch waits for acceptance; undefined while none does. */
+  #waitingSinceMs: number | undefined;
+
+  /** `onBacklog` is called when acceptance comes, or is about to come, after a long time without; `onRefused` when a run has a hole. */
+  constructor(options: {
+    readonly datacenter: string;
+    readonly secondary: string;
+    readonly spool: Spool;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly metrics: Registry;
+    readonly onBacklog: () => void;
+    readonly onRefused: () => void;
+  }) {
+    this.#secondary = { datacenter: options.datacenter, name: options.secondary };
+    this.#spool = options.spool;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#onBacklog = options.onBacklog;
+    this.#onRefused = options.onRefused;
+    options.metrics.onCollect(() => {
+      options.metrics.set("heliograph_secondary_push_connected", this.connected ? 1 : 0);
+    });
+  }
+
+  /** Whether a primary has said welcome on the present stream. */
+  get connected(): boolean {
+    return this.#session?.welcomed ?? false;
+  }
+
+  /** Nothing waits: everything in the spool was accepted on the present stream. */
+  get idle(): boolean {
+    return this.#session?.idle ?? false;
+  }
+
+  /** The spool has another batch. */
+  stored(): void {
+    this.#waitingSinceMs ??= this.#clock.monotonicMs();
+    this.#session?.wake();
+  }
+
+  /**
+   * Serves one stream until it ends, and then throws WireError saying why, unless the signal aborted. `onWelcome` is called
+   * once the primary takes batches.
+   */
+  async run(client: PrimaryClient, onWelcome: (primary: string) => void, signal: AbortSignal): Promise<void> {
+    const session = new PushSession({
+      secondary: this.#secondary,
+      spool: this.#spool,
+      clock: this.#clock,
+      log: this.#log,
+      onWelcome: (primary) => {
+        this.#breakBacklog();
+        onWelcome(primary);
+      },
+      onAccepted: () => this.#accepted(),
+      onRefused: this.#onRefused,
+    });
+    this.#session = session;
+    try {
+      await session.run(client, signal);
+    } finally {
+      this.#session = undefined;
+    }
+  }
+
+  #accepted(): void {
+    this.#breakBacklog();
+    this.#waitingSinceMs = this.idle ? undefined : this.#clock.monotonicMs();
+  }
+
+  #breakBacklog(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#waitingSinceMs === undefined || nowMs - this.#waitingSinceMs <= backlogMsMin) return;
+    this.#waitingSinceMs = nowMs;
+    this.#onBacklog();
+  }
+}
+
+/** One stream to one primary. */
+class PushSession {
+  readonly #parts: SessionParts;
+  readonly #cursors = new Map<SpooledRun, Cursor>();
+  /** Sent and not accepted, in the order of sending. */
+  #onTheirWay: BatchPlace[] = [];
+  #window = 0;
+  #wake: (() => void) | undefined;
+  /** When something was last accepted, or sent while nothing was on its way. */
+  #movedMs = 0;
+  #spokeMs = 0;
+  #keepingAlive = false;
+  welcomed = false;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  get idle(): boolean {
+    return this.welcomed && this.#onTheirWay.length === 0 && this.#next() === undefined;
+  }
+
+  wake(): void {
+    this.#wake?.();
+  }
+
+  async run(client: PrimaryClient, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts;
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const stuck = Promise.withResolvers<never>();
+    signal.addEventListener("abort", () => stuck.reject(new WireError("broken", "stopped")), { once: true });
+    if (signal.aborted) return;
+    const stream = client.push(either);
+    const beganMs = clock.monotonicMs();
+    const watch = clock.every(secondMs, () => {
+      const nowMs = clock.monotonicMs();
+      this.#keepAlive(stream);
+      if (!this.welcomed && nowMs - beganMs > welcomeMsMax) {
+        stuck.reject(new WireError("unavailable", `no welcome within ${welcomeMsMax / secondMs} s`));
+      } else if (this.#onTheirWay.length > 0 && nowMs - this.#movedMs > acceptanceMsMax) {
+        stuck.reject(new WireError("unavailable", `no batch was accepted within ${acceptanceMsMax / secondMs} s`));
+      }
+    });
+    const tasks = [stuck.promise, this.#read(stream), this.#write(stream, either)];
+    try {
+      await Promise.race(tasks);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    } finally {
+      watch.cancel();
+      over.abort();
+      stream.close();
+      this.wake();
+      // What still fails now fails because the stream is over.
+      for (const task of tasks) task.catch(() => {});
+    }
+  }
+
+  async #read(stream: Stream): Promise<void> {
+    for await (const response of stream.incoming) {
+      if (response.welcome) {
+        const { primary, windowBatches } = response.welcome;
+        this.#window = Math.min(Math.max(1, windowBatches), windowBatchesMax);
+        this.welcomed = true;
+        this.#parts.onWelcome(primary);
+        this.wake();
+      }
+      if (response.ack) this.#acknowledged(response.ack);
+      if (response.refusal) this.#refused(response.refusal);
+    }
+    throw new WireError("broken", "the primary ended the stream");
+  }
+
+  async #write(stream: Stream, signal: AbortSignal): Promise<void> {
+    const { clock, secondary, spool } = this.#parts;
+    await stream.send({
+      hello: {
+        datacenter: secondary.datacenter,
+        secondary: secondary.name,
+        bootEpoch: spool.bootEpoch,
+        batchVersion,
+        softwareVersion: version,
+      },
+    });
+    while (!this.welcomed && !signal.aborted) await this.#woken();
+    await clock.sleep(acknowledgementsAwaitedMs, signal);
+    while (!signal.aborted) {
+      const place = this.#onTheirWay.length < this.#window ? this.#next() : undefined;
+      if (!place) {
+        await this.#woken();
+        continue;
+      }
+      this.#cursorOf(place.spooled).sent = place.sequence;
+      if (this.#onTheirWay.length === 0) this.#movedMs = clock.monotonicMs();
+      this.#onTheirWay.push(place);
+      const bytes = await spool.read(place.spooled, place.sequence);
+      this.#spokeMs = clock.monotonicMs();
+      if (bytes) await stream.send({ batch: bytes as Buffer });
+      else this.#onTheirWay = this.#onTheirWay.filter((other) => other !== place);
+    }
+  }
+
+  /** An empty batch means only that we live: a secondary with nothing to send must not be taken for dead. */
+  #keepAlive(stream: Stream): void {
+    const nowMs = this.#parts.clock.monotonicMs();
+    if (!this.welcomed || this.#keepingAlive || nowMs - this.#spokeMs < keepAliveMs) return;
+    this.#spokeMs = nowMs;
+    this.#keepingAlive = true;
+    stream.send({ batch: emptyBatch }).then(
+      () => {
+        this.#keepingAlive = false;
+      },
+      // Reading from the same stream fails too, and says why.
+      () => {},
+    );
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+
+  /** The first batch not sent yet of the newest run that has one. */
+  #next(): BatchPlace | undefined {
+    for (const spooled of this.#parts.spool.runs()) {
+      const sent = this.#cursors.get(spooled)?.sent ?? spooled.held;
+      for (let sequence = Math.max(sent + 1, spooled.first); sequence <= spooled.last; sequence++) {
+        if (spooled.bytesAt(sequence) > 0) return { spooled, sequence };
+      }
+    }
+    return undefined;
+  }
+
+  #cursorOf(spooled: SpooledRun): Cursor {
+    let cursor = this.#cursors.get(spooled);
+    if (!cursor) this.#cursors.set(spooled, (cursor = { sent: spooled.held, accepted: spooled.held }));
+    return cursor;
+  }
+
+  #acknowledged(ack: Ack): void {
+    const { clock, log, onAccepted, spool } = this.#parts;
+    const spooled = spool.find(ack);
+    if (!spooled) return;
+    const cursor = this.#cursorOf(spooled);
+    // Whatever is journalled somewhere needs no log any more.
+    const accepted = Math.max(ack.accepted, ack.held, ack.durable);
+    spooled.held = Math.max(spooled.held, ack.held);
+    if (accepted < cursor.accepted) {
+      log.warn(
+        { run: spooled.run, from: cursor.accepted, to: accepted },
+        "The log lost its tail: batches are sent again.",
+      );
+      cursor.sent = accepted;
+      this.#onTheirWay = this.#onTheirWay.filter((place) => place.spooled !== spooled);
+    }
+    const moved = accepted > cursor.accepted;
+    cursor.accepted = accepted;
+    cursor.sent = Math.max(cursor.sent, accepted);
+    if (moved) {
+      this.#movedMs = clock.monotonicMs();
+      this.#onTheirWay = this.#onTheirWay.filter((place) => place.spooled !== spooled || place.sequence > accepted);
+    }
+    spool.durable(spooled, ack.durable);
+    if (moved) onAccepted();
+    this.wake();
+  }
+
+  /** A refusal that names no batch is about the oldest on its way: a primary answers in order. */
+  #refused({ bootEpoch, code, message, run, sequence, shard }: Refusal): void {
+    const { log, onRefused, spool } = this.#parts;
+    const named = spool.find({ bootEpoch, run, shard });
+    const place = named ? { spooled: named, sequence } : this.#onTheirWay[0];
+    if (!place) return;
+    const batch = batchKey({ ...place.spooled.run, sequence: place.sequence });
+    log.error({ batch, code, reason: message }, "A primary refused a batch: its samples are lost.");
+    this.#onTheirWay = this.#onTheirWay.filter(
+      (other) => other.spooled !== place.spooled || other.sequence !== place.sequence,
+    );
+    spool.refused(place.spooled, place.sequence);
+    if (place.spooled.run.bootEpoch === spool.bootEpoch) onRefused();
+    this.wake();
+  }
+}
+
+interface SessionParts {
+  readonly secondary: { readonly datacenter: string; readonly name: string };
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onWelcome: (primary: string) => void;
+  readonly onAccepted: () => void;
+  readonly onRefused: () => void;
+}
+
+interface BatchPlace {
+  readonly spooled: SpooledRun;
+  readonly sequence: number;
+}
+
+type Stream = ReturnType<PrimaryClient["push"]>;
+type Ack = NonNullable<PushResponse["ack"]>;
+type Refusal = NonNullable<PushResponse["refusal"]>;

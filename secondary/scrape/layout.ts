@@ -1,0 +1,409 @@
+// Turns a body into a column of values and the layout that says what they are, without understanding the same line twice.
+//
+// A target exposes the same lines in the same order, scrape after scrape, and like targets expose the same lines too. What a
+// body's lines have before their values is its *shape*: kept once for all targets that share it, with the layout that follows
+// from it. A new body is walked beside its target's last shape; while the bytes are equal only values are read. A body that
+// differs is read whole and gets another shape, known ones found by their content.
+
+import { Buffer, isUtf8 } from "node:buffer";
+
+import { contentId } from "#/lib/bytes/hash.ts";
+import { hourMs, minuteMs } from "#/lib/bytes/units.ts";
+import { DecimalColumn, parseDecimal } from "#/lib/model/decimal.ts";
+import { type Labels, labelsKey, mergeLabels } from "#/lib/model/labels.ts";
+import { type Layout, type LayoutRow, layoutOf } from "#/lib/model/layout.ts";
+import type { Outcome } from "#/lib/model/outcome.ts";
+import type { RowTimestamp } from "#/lib/model/scrape.ts";
+import type { Target } from "#/lib/model/target.ts";
+
+import { rowLabels } from "#/secondary/scrape/conflict.ts";
+import { Families } from "#/secondary/scrape/family.ts";
+import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
+import { type Extents, exceededLimit, extentsOf } from "#/secondary/scrape/limit.ts";
+import { BadExposition, type Exemplar, type ExpositionFormat, ExpositionReader } from "#/secondary/scrape/parse.ts";
+
+/**
+ * Distinct series that one scrape may bring. Learning them takes about 0.5 s of the event loop and 100 MB, which is what the
+ * other targets can bear; a target with more should be split, or lower it itself with `sample_limit`.
+ */
+export const seriesPerScrapeMax = 200_000;
+
+/** Prometheus' storage takes samples up to 10 minutes ahead; older than an hour lies before what a head still merges. */
+export const timestampAheadMsMax = 10 * minuteMs;
+export const timestampBehindMsMax = hourMs;
+
+/** Understood heads, 0.4 kB each: what a thousand unlike targets of a hundred series have. */
+const headsCachedMax = 131_072;
+/** The last shape of each kind of target, tried for targets that are new. Jobs times formats, and room to spare. */
+const recentShapesMax = 256;
+
+/** Why a series was left out of a scrape that was otherwise stored. */
+export const refusalReasons = ["duplicate_series", "timestamp_ahead", "timestamp_behind"] as const;
+export type RefusalReason = (typeof refusalReasons)[number];
+export type Refusals = Readonly<Record<RefusalReason, number>>;
+
+/** What is remembered of a target between its scrapes. */
+export interface TargetReading {
+  readonly target: Target;
+  readonly labelNames: ReadonlySet<string>;
+  /** Targets with equal contexts turn equal bodies into equal layouts. */
+  readonly context: string;
+  /** Of its last body that could be read. */
+  shape: Shape | undefined;
+}
+
+interface Shape {
+  /** The heads of all lines, one after the other; a line without a sample is a head as a whole. */
+  readonly heads: Uint8Array;
+  readonly headsView: DataView;
+  readonly headEnds: Uint32Array;
+  /** A line's row, or one of the two below. */
+  readonly rowOf: Int32Array;
+  readonly layout: Layout;
+  readonly samples: number;
+  readonly duplicates: number;
+  extents: Extents | undefined;
+}
+
+const noSample = -1;
+const duplicateSample = -2;
+
+export type Reading =
+  | {
+      readonly outcome: "stored" | "partial";
+      readonly layout: Layout;
+      /** One value a row; valid until the next `read`. */
+      readonly values: DecimalColumn;
+      readonly timestamps: readonly RowTimestamp[];
+      readonly exemplars: readonly RowExemplar[];
+      readonly samplesScraped: number;
+      readonly refused: Refusals;
+    }
+  | {
+      readonly outcome: Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit">;
+      readonly error: string;
+      readonly samplesScraped: number;
+    };
+
+export interface RowExemplar extends Exemplar {
+  readonly row: number;
+}
+
+export function targetReading(target: Target, previous?: TargetReading): TargetReading {
+  const names = target.labels.map(([name]) => name);
+  // With honor_labels, which rows are the same series also depends on the target's values.
+  const context = target.options.honorLabels
+    ? `h${labelsKey(target.labels)}`
+    : `n${names.map((name) => `${name.length}:${name}`).join("")}`;
+  const shape = previous?.context === context ? previous.shape : undefined;
+  return { target, labelNames: new Set(names), context, shape };
+}
+
+/** A line's head, understood. */
+interface KnownHead {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly key: string;
+  /** The row made of it last, for the next layout to share. */
+  row: LayoutRow | undefined;
+}
+
+/** Reads the bodies of all targets of one shard, one at a time. */
+export class BodyReader {
+  readonly #heads = new HalvedCache<KnownHead>({ entriesMax: headsCachedMax });
+  readonly #recent = new HalvedCache<Shape>({ entriesMax: recentShapesMax });
+  readonly #shapes = new Interned<Shape>();
+  readonly #layouts = new Interned<Layout>();
+  readonly #values = new DecimalColumn(1024);
+  readonly #spare = new DecimalColumn(1);
+  #timestamps: RowTimestamp[] = [];
+  #exemplars: RowExemplar[] = [];
+  #ahead = 0;
+  #behind = 0;
+
+  /** `nowMs` is when the scrape began: what timestamps are held against. */
+  read(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
+    const context = `${format}/${reading.context}`;
+    let shape: Shape | undefined;
+    try {
+      shape =
+        this.#recognize(reading, context, body, format, nowMs) ?? this.#learn(reading, context, body, format, nowMs);
+    } catch (error) {
+      if (!(error instanceof BadExposition)) throw error;
+      const outcome = error.code === "too_many_series" ? "failed_sample_limit" : "failed_parse";
+      return { outcome, error: error.message, samplesScraped: 0 };
+    }
+    reading.shape = shape;
+    if (this.#recent.get(context) !== shape) this.#recent.set(context, shape);
+    const found = shape;
+    const exceeded = exceededLimit(
+      reading.target,
+      () => (found.extents ??= extentsOf(found.layout, reading.labelNames)),
+    );
+    if (exceeded) return { outcome: "failed_label_limit", error: exceeded, samplesScraped: shape.samples };
+    const refused = {
+      duplicate_series: shape.duplicates,
+      timestamp_ahead: this.#ahead,
+      timestamp_behind: this.#behind,
+    };
+    const { sampleLimit } = reading.target.options;
+    const stored = shape.layout.rows.length - this.#ahead - this.#behind;
+    if (sampleLimit > 0 && stored > sampleLimit) {
+      const error = `sample_limit exceeded: expected at most ${sampleLimit} samples, got ${stored}`;
+      return { outcome: "failed_sample_limit", error, samplesScraped: shape.samples };
+    }
+    this.#values.length = shape.layout.rows.length;
+    return {
+      outcome: stored === shape.samples ? "stored" : "partial",
+      layout: shape.layout,
+      values: this.#values,
+      timestamps: this.#timestamps,
+      exemplars: this.#exemplars,
+      samplesScraped: shape.samples,
+      refused,
+    };
+  }
+
+  /** The shape that the body turns out to have, its values read; undefined when it has none of those at hand. */
+  #recognize(
+    reading: TargetReading,
+    context: string,
+    body: Uint8Array,
+    format: ExpositionFormat,
+    nowMs: number,
+  ): Shape | undefined {
+    const recent = this.#recent.get(context);
+    for (const shape of recent === reading.shape ? [recent] : [reading.shape, recent]) {
+      if (shape && this.#walk(shape, reading, body, format, nowMs)) return shape;
+    }
+    return undefined;
+  }
+
+  /** Reads the values of a body that has that shape. False when it has not, or when anything else is odd. */
+  #walk(shape: Shape, reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): boolean {
+    const { heads, headsView, headEnds, rowOf } = shape;
+    const values = this.#values;
+    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+    const end = body.length;
+    const reader = new ExpositionReader(body, format, { utf8Checked: true });
+    this.#begin();
+    values.reserve(shape.layout.rows.length);
+    let at = 0;
+    let headStart = 0;
+    for (let line = 0; line < rowOf.length; line++) {
+      const length = headEnds[line]! - headStart;
+      if (at + length > end || !sameBytes(view, body, at, headsView, heads, headStart, length)) return false;
+      headStart += length;
+      at += length;
+      const row = rowOf[line]!;
+      if (row === noSample) continue;
+      const start = at;
+      while (at < end && body[at]! > 32) at++;
+      if (row >= 0 && at < end && body[at] === 10 && parseDecimal(body, start, at, values, row)) {
+        at++;
+        continue;
+      }
+      reader.at = start;
+      try {
+        reader.tail(row >= 0 ? values : this.#spare, Math.max(0, row));
+      } catch (error) {
+        // The line only begins like the known one, or it is wrong: reading the body whole tells which, with the line's number.
+        if (error instanceof BadExposition) return false;
+        throw error;
+      }
+      if (row >= 0) this.#note(row, reader, reading, nowMs);
+      at = reader.at;
+    }
+    // Heads are known to be UTF-8 and values are digits, but exemplars are text and new each time.
+    return at === end && (this.#exemplars.length === 0 || isUtf8(body));
+  }
+
+  #learn(reading: TargetReading, context: string, body: Uint8Array, format: ExpositionFormat, nowMs: number): Shape {
+    const reader = new ExpositionReader(body, format);
+    const values = this.#values;
+    const lines = new Lines();
+    const rows: { readonly head: KnownHead; readonly labels: Labels }[] = [];
+    const families = new Families();
+    const seen = new Set<string>();
+    let samples = 0;
+    this.#begin();
+    for (;;) {
+      const kind = reader.next();
+      if (kind === "end") break;
+      if (kind !== "sample") {
+        if (kind !== "comment") families.declare(reader.family, kind, kind === "type" ? reader.type : reader.metadata);
+        lines.add(reader.lineStart, reader.at, noSample);
+        continue;
+      }
+      const headEnd = reader.at;
+      const head = this.#understand(reader, body, headEnd);
+      const labels = rowLabels(head.labels, reading.labelNames, reading.target.options.honorLabels);
+      const key = seriesKey(head, labels, reading);
+      samples++;
+      if (seen.has(key)) {
+        reader.tail(this.#spare, 0);
+        lines.add(reader.lineStart, headEnd, duplicateSample);
+        continue;
+      }
+      if (rows.length === seriesPerScrapeMax) {
+        throw new BadExposition(
+          "too_many_series",
+          lines.count + 1,
+          `expected at most ${seriesPerScrapeMax} series in one scrape, got more`,
+        );
+      }
+      seen.add(key);
+      const row = rows.length;
+      rows.push({ head, labels });
+      values.reserve(row + 1);
+      reader.tail(values, row);
+      this.#note(row, reader, reading, nowMs);
+      lines.add(reader.lineStart, headEnd, row);
+    }
+    if (reader.at > reader.lineStart) lines.add(reader.lineStart, reader.at, noSample);
+
+    const heads = lines.heads(body);
+    const key = contentId(context, "\n", heads);
+    const known = this.#shapes.get(key);
+    if (known) return known;
+    const layoutRows = rows.map(({ head, labels }) => {
+      const family = families.indexFor(head.name);
+      if (head.row?.family !== family || head.row.labels !== labels) {
+        head.row = { name: head.name, labels, kind: "float", family };
+      }
+      return head.row;
+    });
+    const made = layoutOf(layoutRows, families.used);
+    const layout = this.#layouts.get(made.id) ?? made;
+    this.#layouts.set(layout.id, layout);
+    const shape: Shape = {
+      heads,
+      headsView: new DataView(heads.buffer, heads.byteOffset, heads.byteLength),
+      headEnds: lines.headEnds(),
+      rowOf: lines.rowOf(),
+      layout,
+      samples,
+      duplicates: samples - rows.length,
+      extents: undefined,
+    };
+    this.#shapes.set(key, shape);
+    return shape;
+  }
+
+  #understand(reader: ExpositionReader, body: Uint8Array, headEnd: number): KnownHead {
+    const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString(
+      "latin1",
+      reader.lineStart,
+      headEnd,
+    );
+    const known = this.#heads.get(text);
+    if (known) return known;
+    const { name, labels } = reader.head();
+    const head: KnownHead = { name, labels, key: keyOf(name, labels), row: undefined };
+    this.#heads.set(text, head);
+    return head;
+  }
+
+  #begin(): void {
+    if (this.#timestamps.length > 0) this.#timestamps = [];
+    if (this.#exemplars.length > 0) this.#exemplars = [];
+    this.#ahead = 0;
+    this.#behind = 0;
+  }
+
+  /** Takes what the last tail had beside its value. */
+  #note(row: number, reader: ExpositionReader, reading: TargetReading, nowMs: number): void {
+    if (reader.exemplar) this.#exemplars.push({ row, ...reader.exemplar });
+    if (!reader.hasTimestamp || !reading.target.options.honorTimestamps) return;
+    const { timestampMs } = reader;
+    if (timestampMs > nowMs + timestampAheadMsMax) {
+      this.#values.setAbsent(row);
+      this.#ahead++;
+    } else if (timestampMs < nowMs - timestampBehindMsMax) {
+      this.#values.setAbsent(row);
+      this.#behind++;
+    } else this.#timestamps.push({ row, timestampMs });
+  }
+}
+
+/** How many series the layout has that the one before had not; all of them when there was none. */
+export function seriesAdded(previous: Layout | undefined, layout: Layout): number {
+  if (previous === layout) return 0;
+  if (!previous) return layout.rows.length;
+  const before = new Set(previous.rows.map((row) => keyOf(row.name, row.labels)));
+  let added = 0;
+  for (const row of layout.rows) if (!before.has(keyOf(row.name, row.labels))) added++;
+  return added;
+}
+
+/** What `Content-Type` says; Prometheus too takes anything but OpenMetrics for the text format. */
+export function formatOf(contentType: string): ExpositionFormat {
+  return /^\s*application\/openmetrics-text\s*(;|$)/i.test(contentType) ? "openmetrics" : "text";
+}
+
+/** Equal keys mean the same series of this target. */
+function seriesKey(head: KnownHead, labels: Labels, reading: TargetReading): string {
+  if (reading.target.options.honorLabels) return labelsKey(mergeLabels(reading.target.labels, labels, head.name));
+  return labels === head.labels ? head.key : keyOf(head.name, labels);
+}
+
+function keyOf(name: string, labels: Labels): string {
+  return `${name.length}:${name}${labelsKey(labels)}`;
+}
+
+/** Where the lines of a body lie while it is learnt. */
+class Lines {
+  readonly #starts: number[] = [];
+  readonly #ends: number[] = [];
+  readonly #rows: number[] = [];
+
+  get count(): number {
+    return this.#rows.length;
+  }
+
+  add(headStart: number, headEnd: number, row: number): void {
+    this.#starts.push(headStart);
+    this.#ends.push(headEnd);
+    this.#rows.push(row);
+  }
+
+  heads(body: Uint8Array): Uint8Array {
+    let bytes = 0;
+    for (let i = 0; i < this.count; i++) bytes += this.#ends[i]! - this.#starts[i]!;
+    const heads = new Uint8Array(bytes);
+    let at = 0;
+    for (let i = 0; i < this.count; i++) {
+      heads.set(body.subarray(this.#starts[i]!, this.#ends[i]!), at);
+      at += this.#ends[i]! - this.#starts[i]!;
+    }
+    return heads;
+  }
+
+  /** In the bytes of `heads`. */
+  headEnds(): Uint32Array {
+    let at = 0;
+    return Uint32Array.from(this.#ends, (end, i) => (at += end - this.#starts[i]!));
+  }
+
+  rowOf(): Int32Array {
+    return Int32Array.from(this.#rows);
+  }
+}
+
+/** Eight bytes at a time, as doubles: some bytes are a NaN, which equals nothing, so what differs is compared again by bytes. */
+function sameBytes(
+  viewA: DataView,
+  a: Uint8Array,
+  atA: number,
+  viewB: DataView,
+  b: Uint8Array,
+  atB: number,
+  length: number,
+): boolean {
+  let i = 0;
+  for (; i + 8 <= length; i += 8) {
+    if (viewA.getFloat64(atA + i) !== viewB.getFloat64(atB + i)) break;
+  }
+  for (; i < length; i++) if (a[atA + i] !== b[atB + i]) return false;
+  return true;
+}

@@ -1,0 +1,170 @@
+// One secondary, composed from parts that are handed in: its clock, its store, its way to the primaries and to its targets.
+// What each part does stands in its own file; here is only who hears of what.
+//
+//     generation → schedule → scrape (fetch, read) → compact → spool → push
+
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import { createHttpServer } from "#/lib/http/server.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { Random } from "#/lib/random/random.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { PrimaryClient } from "#/lib/wire/session.ts";
+import { Assignment } from "#/secondary/assignment.ts";
+import { Compactor } from "#/secondary/compact.ts";
+import { registerTargetPages } from "#/secondary/page.ts";
+import { Pusher } from "#/secondary/push.ts";
+import { Schedule } from "#/secondary/schedule.ts";
+import type { Fetcher } from "#/secondary/scrape/fetch.ts";
+import { Scraper, type TargetState } from "#/secondary/scrape/scrape.ts";
+import { Spool, type SpoolStore } from "#/secondary/spool.ts";
+import { Uplink } from "#/secondary/uplink.ts";
+
+/** What was scraped last is pushed for so long before an orderly end; what is left then waits in the spool. */
+const farewellMsMax = 4 * secondMs;
+const farewellLookMs = 20;
+
+export interface SecondaryParts {
+  readonly datacenter: string;
+  readonly name: string;
+  /** Addresses of the data centre's primaries. */
+  readonly primaries: readonly string[];
+  /** `host:port` of its page, health and metrics. */
+  readonly listen: string;
+  readonly store: SpoolStore;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly connect: (address: string) => PrimaryClient;
+  readonly fetcher: Fetcher;
+  readonly spoolBytesMax?: number;
+}
+
+export interface RunningSecondary {
+  /** Where HTTP is answered, `host:port`. */
+  readonly httpAddress: string;
+  healthy(): string | undefined;
+  ready(): string | undefined;
+  /** Stops scraping, pushes for a few seconds more, closes the store. May be called twice. */
+  close(): Promise<void>;
+}
+
+/** Owns the store and the fetcher from here on, also when it throws. */
+export async function startSecondary(parts: SecondaryParts): Promise<RunningSecondary> {
+  const { clock, datacenter, fetcher, log, metrics, name, random } = parts;
+  const spool = await openSpool(parts);
+  const compactor = new Compactor({
+    identity: { datacenter, secondary: name, bootEpoch: spool.bootEpoch, shard: 0 },
+    clock,
+    log,
+    progress: () => ({ watermarkMs: schedule.watermarkMs(), generation: schedule.generation?.number ?? 0 }),
+    sink: (batch) => spool.put(batch),
+  });
+  const scraper = new Scraper({ fetcher, clock, metrics, emit: (scrape) => compactor.add(scrape) });
+  const schedule: Schedule<TargetState> = new Schedule({ secondary: name, clock, log, handlers: scraper });
+  const assignment = new Assignment({
+    datacenter,
+    secondary: name,
+    spool,
+    clock,
+    log,
+    onGeneration: (generation) => schedule.offer(generation),
+  });
+  const pusher = new Pusher({
+    datacenter,
+    secondary: name,
+    spool,
+    clock,
+    log,
+    metrics,
+    onBacklog: () => compactor.newRun("backlog"),
+    onRefused: () => compactor.newRun("batch_lost"),
+  });
+  spool.events = { stored: () => pusher.stored(), lost: () => compactor.newRun("batch_lost") };
+  const uplink = new Uplink({
+    name,
+    primaries: parts.primaries,
+    connect: parts.connect,
+    pusher,
+    assignment,
+    clock,
+    random,
+    log,
+    metrics,
+  });
+  metrics.onCollect(() => {
+    metrics.set("heliograph_secondary_targets", schedule.targetCount);
+    metrics.set("heliograph_secondary_generation", schedule.generation?.number ?? 0);
+  });
+
+  const healthy = () => undefined;
+  const ready = () => (schedule.generation ? undefined : "Waiting for a primary to say what to scrape.");
+  const http = createHttpServer({ listen: parts.listen, metrics, health: { healthy, ready }, log });
+  registerTargetPages(
+    http.app,
+    {
+      name,
+      datacenter,
+      get generation() {
+        return schedule.generation?.number ?? 0;
+      },
+      get primary() {
+        return uplink.primary;
+      },
+      get spoolBatches() {
+        return spool.batches;
+      },
+      get spoolBytes() {
+        return spool.bytes;
+      },
+      targets: () => schedule.targets(),
+    },
+    clock,
+  );
+
+  const close = async () => {
+    await schedule.close();
+    compactor.close();
+    await spool.settled();
+    for (let waitedMs = 0; pusher.connected && !pusher.idle && waitedMs < farewellMsMax; waitedMs += farewellLookMs) {
+      await clock.sleep(farewellLookMs);
+    }
+    await uplink.close();
+    await http.close();
+    fetcher.close();
+    await spool.close();
+  };
+  let closing: Promise<void> | undefined;
+  let httpAddress: string;
+  try {
+    httpAddress = await http.start();
+    await assignment.resume();
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  compactor.start();
+  uplink.start();
+  log.info({ bootEpoch: spool.bootEpoch, httpAddress }, "The secondary runs.");
+  return {
+    httpAddress,
+    healthy,
+    ready,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+async function openSpool({ clock, datacenter, fetcher, log, metrics, name, spoolBytesMax, store }: SecondaryParts) {
+  try {
+    const bytesMax = spoolBytesMax === undefined ? {} : { bytesMax: spoolBytesMax };
+    return await Spool.open({ store, datacenter, secondary: name, clock, log, metrics, ...bytesMax });
+  } catch (error) {
+    fetcher.close();
+    await store.close();
+    throw error;
+  }
+}

@@ -1,0 +1,113 @@
+// The way to the data centre's primaries: one connection to one of them, over which batches go and assignments come.
+//
+// Either primary of the pair will do. When the connection fails, or its primary does not do its work, the other one is tried
+// after a short random pause, so that losing a primary shows in seconds and all secondaries do not return at the same instant.
+
+import { crc32 } from "#/lib/bytes/hash.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { Random } from "#/lib/random/random.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { PrimaryClient } from "#/lib/wire/session.ts";
+import type { Assignment } from "#/secondary/assignment.ts";
+import type { Pusher } from "#/secondary/push.ts";
+
+/** Full jitter: a pause is anything up to this, which doubles with each failure up to the maximum. */
+const pauseMsFirst = 200;
+const pauseMsMax = 2 * secondMs;
+
+export class Uplink {
+  readonly #name: string;
+  readonly #primaries: readonly string[];
+  readonly #connect: (address: string) => PrimaryClient;
+  readonly #pusher: Pusher;
+  readonly #assignment: Assignment;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #log: Logger;
+  readonly #metrics: Registry;
+  readonly #stop = new AbortController();
+  #running: Promise<void> | undefined;
+  /** The primary that takes our batches; "" while none does. */
+  primary = "";
+
+  constructor(options: {
+    /** The secondary's: which primary comes first is spread over the secondaries by it. */
+    readonly name: string;
+    /** Addresses, at least one. */
+    readonly primaries: readonly string[];
+    readonly connect: (address: string) => PrimaryClient;
+    readonly pusher: Pusher;
+    readonly assignment: Assignment;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly log: Logger;
+    readonly metrics: Registry;
+  }) {
+    this.#name = options.name;
+    this.#primaries = options.primaries;
+    this.#connect = options.connect;
+    this.#pusher = options.pusher;
+    this.#assignment = options.assignment;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#log = options.log;
+    this.#metrics = options.metrics;
+  }
+
+  start(): void {
+    this.#running ??= this.#run(this.#stop.signal);
+  }
+
+  /** May be called twice. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    let at = crc32(new TextEncoder().encode(this.#name)) % this.#primaries.length;
+    let failures = 0;
+    while (!signal.aborted) {
+      const address = this.#primaries[at]!;
+      const welcomed = await this.#serve(address, failures, signal);
+      failures = welcomed ? 1 : failures + 1;
+      at = (at + 1) % this.#primaries.length;
+      const pauseMs = this.#random.next() * Math.min(pauseMsMax, pauseMsFirst * 2 ** Math.min(failures - 1, 10));
+      await this.#clock.sleep(pauseMs, signal);
+    }
+  }
+
+  /** Until the connection fails; whether the primary had taken it. */
+  async #serve(address: string, failures: number, signal: AbortSignal): Promise<boolean> {
+    const over = new AbortController();
+    const either = AbortSignal.any([signal, over.signal]);
+    const client = this.#connect(address);
+    let welcomed = false;
+    const onWelcome = (primary: string) => {
+      welcomed = true;
+      this.primary = primary;
+      this.#log.info({ primary, address }, "A primary takes our batches.");
+    };
+    const tasks = [this.#pusher.run(client, onWelcome, either), this.#assignment.watch(client, either)];
+    try {
+      await Promise.race(tasks);
+    } catch (error) {
+      this.#metrics.add("heliograph_secondary_push_errors_total");
+      // One line when it breaks, and one a minute or so while it stays broken.
+      if (welcomed || failures % 32 === 0) {
+        this.#log.warn(
+          { address, reason: (error as Error).message },
+          "No primary takes our batches: they wait in the spool.",
+        );
+      }
+    } finally {
+      this.primary = "";
+      over.abort();
+      await Promise.allSettled(tasks);
+      client.close();
+    }
+    return welcomed;
+  }
+}
