@@ -5,7 +5,6 @@
 // that, and is 0 until then.
 
 import { assert } from "#/lib/assert/assert.ts";
-import { contentIdBytes } from "#/lib/bytes/hash.ts";
 import { ByteReader } from "#/lib/bytes/reader.ts";
 import { ByteWriter } from "#/lib/bytes/writer.ts";
 import {
@@ -281,21 +280,45 @@ function writeTargets(
   strings: StringTable,
   settings: SettingsTable,
 ): void {
+  const ids: string[] = [];
   let last = "";
   for (const { target } of targets) {
-    assert(target.id > last, `expected the targets sorted by distinct ids, got ${target.id} after ${last}`);
+    if (target.id <= last) assert(false, `expected targets sorted by distinct ids, got ${target.id} after ${last}`);
     last = target.id;
-    writer.bytes(contentIdBytes(target.id));
+    ids.push(last);
   }
+  writer.bytes(Uint8Array.fromHex(ids.join("")));
+  const names = new RecentStrings(strings);
+  const values = new RecentStrings(strings);
   for (const { owner, target } of targets) {
     writer.varint(strings.numberOf(owner));
     writer.varint(settings.numberOf(target));
     writer.varint(strings.numberOf(target.url));
     writer.varint(target.labels.length);
-    for (const [name, value] of target.labels) {
-      writer.varint(strings.numberOf(name));
-      writer.varint(strings.numberOf(value));
+    for (let i = 0; i < target.labels.length; i++) {
+      const label = target.labels[i]!;
+      writer.varint(names.numberOf(label[0], i));
+      writer.varint(values.numberOf(label[1], i));
     }
+  }
+}
+
+/** What the target before had at this place it is likely to have too, and comparing is cheaper than looking up. */
+class RecentStrings {
+  readonly #strings: StringTable;
+  readonly #texts: string[] = [];
+  readonly #numbers: number[] = [];
+
+  constructor(strings: StringTable) {
+    this.#strings = strings;
+  }
+
+  numberOf(text: string, place: number): number {
+    if (this.#texts[place] !== text) {
+      this.#texts[place] = text;
+      this.#numbers[place] = this.#strings.numberOf(text);
+    }
+    return this.#numbers[place]!;
   }
 }
 
