@@ -7,6 +7,7 @@ import { assert } from "#/lib/assert/assert.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { compareText } from "#/lib/model/labels.ts";
 import type { Target } from "#/lib/model/target.ts";
+import { sameTarget } from "#/primary/discover/target.ts";
 import { assignOwners, type RingSecondary } from "#/topology/ring.ts";
 
 export interface GenerationPlan {
@@ -27,14 +28,13 @@ export interface GenerationPlan {
 
 /** Targets that no living secondary has room for get the owner "" (see `unassignedReason`). */
 export function planGeneration(plan: GenerationPlan): Generation {
-  const { previous, number, token } = plan;
+  const { previous, number } = plan;
   assert(!previous || number > previous.number, `generation ${number} does not follow ${previous?.number}`);
-  assert(!previous || token >= previous.token, `token ${token} is below ${previous?.token} of the generation before`);
   const owners = assignOwners(plan.targets, plan.living);
   return {
     datacenter: plan.datacenter,
     number,
-    token,
+    token: plan.token,
     primary: plan.primary,
     validFromMs: Math.floor(plan.nowMs),
     secondaries: plan.living
@@ -60,22 +60,6 @@ export function sameAssignments(a: Generation, b: Generation): boolean {
       return name === other.name && capacity === other.capacity;
     }) &&
     a.targets.every(({ target, owner }, i) => owner === b.targets[i]!.owner && sameTarget(target, b.targets[i]!.target))
-  );
-}
-
-/** The id stands for job, URL and labels. */
-export function sameTarget(a: Target, b: Target): boolean {
-  return (
-    a.id === b.id &&
-    a.intervalMs === b.intervalMs &&
-    a.timeoutMs === b.timeoutMs &&
-    a.options.honorLabels === b.options.honorLabels &&
-    a.options.honorTimestamps === b.options.honorTimestamps &&
-    a.options.sampleLimit === b.options.sampleLimit &&
-    a.options.labelLimit === b.options.labelLimit &&
-    a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
-    a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
-    a.options.bodyBytesMax === b.options.bodyBytesMax
   );
 }
 

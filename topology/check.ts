@@ -1,14 +1,18 @@
 // What must hold between the parts of a topology whose shape is right. Errors would make the federation lie or fall over;
 // warnings are what somebody may have decided, and should know.
 
-import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { minuteMs } from "#/lib/bytes/units.ts";
 import { targetAddressFault } from "#/topology/address.ts";
 import { checkNetwork } from "#/topology/network.ts";
 import { countOf, type Finding, formatPath, type Path, showValue } from "#/topology/problem.ts";
-import { type Datacenter, durationMs, type ScrapeConfig, sizeBytes, type Topology } from "#/topology/schema.ts";
-
-/** Faster scrapes would need heartbeats and leases below a second. */
-const scrapeIntervalMsMin = secondMs;
+import {
+  type Datacenter,
+  durationMs,
+  type ScrapeConfig,
+  scrapeIntervalMsMin,
+  sizeBytes,
+  type Topology,
+} from "#/topology/schema.ts";
 
 /** Instant queries look back 5 minutes; with less than twice that in memory even a dashboard's newest point goes to disk. */
 const headRetentionMsMin = 10 * minuteMs;
@@ -279,8 +283,9 @@ function checkStaticTargets(topology: Topology, config: ScrapeConfig, path: Path
 }
 
 function checkFileGlobs(config: ScrapeConfig, path: Path): Finding[] {
-  return config.file_sd_configs.flatMap((source, s) =>
-    source.files.flatMap((file, f) => {
+  return config.file_sd_configs.flatMap((source, s) => [
+    ...checkInterval(source.refresh_interval, [...path, "file_sd_configs", s, "refresh_interval"]),
+    ...source.files.flatMap((file, f) => {
       const at = [...path, "file_sd_configs", s, "files", f];
       const slash = file.lastIndexOf("/");
       if (file.slice(0, slash + 1).includes("*") || file.slice(slash + 1).split("*").length > 2) {
@@ -288,5 +293,5 @@ function checkFileGlobs(config: ScrapeConfig, path: Path): Finding[] {
       }
       return [];
     }),
-  );
+  ]);
 }

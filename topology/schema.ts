@@ -238,6 +238,14 @@ const durationUnitsMs = {
   ms: 1,
 } as const;
 
+/** Faster scrapes would need heartbeats and leases below a second. */
+export const scrapeIntervalMsMin = 1000;
+
+/** Whether it is a duration as the schema has them. */
+export function isDuration(text: string): boolean {
+  return durationPattern.test(text);
+}
+
 /** ms of a duration that the schema accepted. */
 export function durationMs(text: string): number {
   let totalMs = 0;
