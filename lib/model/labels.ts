@@ -34,6 +34,15 @@ export function labelsRecord(labels: Labels): Record<string, string> {
   return Object.fromEntries(labels);
 }
 
+/** The order of answers: label by label, name before value; a set comes before those that it begins. */
+export function compareLabels(a: Labels, b: Labels): number {
+  for (let i = 0; i < a.length && i < b.length; i++) {
+    const compared = compareText(a[i]![0], b[i]![0]) || compareText(a[i]![1], b[i]![1]);
+    if (compared !== 0) return compared;
+  }
+  return a.length - b.length;
+}
+
 /** Equal label sets, and only those, have equal keys. */
 export function labelsKey(labels: Labels): string {
   let key = "";
