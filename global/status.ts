@@ -1,0 +1,100 @@
+// Puts together what a global knows of each data centre: its state, what the replica of its log holds, and what its primaries'
+// heartbeats said.
+
+import type { FederationView } from "#/global/state.ts";
+import type { Heartbeat } from "#/lib/model/heartbeat.ts";
+import type { DatacenterStatus, FederationStatus, SecondaryStatus } from "#/lib/model/status.ts";
+import type { Replica } from "#/lib/replica/replica.ts";
+import type { Datacenter, Topology } from "#/topology/schema.ts";
+
+/** The newest heartbeat of each primary of a data centre. */
+export interface Heard {
+  readonly heartbeats: Map<string, { readonly sentMs: number; readonly payload: Heartbeat }>;
+}
+
+export function statusOf(known: {
+  readonly topology: Topology;
+  readonly replica: string;
+  readonly leader: string;
+  readonly nowMs: number;
+  readonly view: FederationView;
+  readonly replicas: ReadonlyMap<string, Replica>;
+  readonly heard: ReadonlyMap<string, Heard>;
+}): FederationStatus {
+  const { nowMs, view, topology } = known;
+  return {
+    federation: topology.federation,
+    replica: known.replica,
+    leader: known.leader,
+    nowMs,
+    blind: view.blind,
+    datacenters: topology.datacenters.map((datacenter) => {
+      const seen = view.datacenters.find(({ name }) => name === datacenter.name)!;
+      const heard = known.heard.get(datacenter.name) ?? { heartbeats: new Map() };
+      return {
+        name: datacenter.name,
+        region: datacenter.region,
+        state: seen.state,
+        sinceMs: seen.sinceMs,
+        reason: seen.reason,
+        lagMs: seen.lagMs,
+        ...contentOf(known.replicas.get(datacenter.name)),
+        primaries: primariesOf(datacenter, heard, seen.reachable),
+        secondaries: secondariesOf(datacenter, heard, known.replicas.get(datacenter.name), nowMs),
+      };
+    }),
+  };
+}
+
+type Content = Pick<DatacenterStatus, "targets" | "up" | "down" | "samplesPerSecond" | "lastSampleMs">;
+
+function contentOf(replica: Replica | undefined): Content {
+  const summary = replica?.summary();
+  return {
+    targets: summary?.targets ?? 0,
+    up: summary?.up ?? 0,
+    down: summary?.down ?? 0,
+    samplesPerSecond: summary?.samplesPerSecond ?? 0,
+    lastSampleMs: summary?.lastSampleMs ?? null,
+  };
+}
+
+function primariesOf(
+  datacenter: Datacenter,
+  heard: Heard,
+  reachable: readonly { readonly primary: string; readonly reachable: boolean | null }[],
+): DatacenterStatus["primaries"] {
+  const tokens = [...heard.heartbeats.values()].map(({ payload }) => payload.leaseToken);
+  const highest = Math.max(0, ...tokens);
+  return datacenter.primaries.map(({ name }) => {
+    const heartbeat = heard.heartbeats.get(name)?.payload;
+    return {
+      name,
+      reachable: reachable.find(({ primary }) => primary === name)?.reachable ?? null,
+      leader: heartbeat !== undefined && highest > 0 && heartbeat.leaseToken === highest,
+      lagMs: heartbeat?.lagMs ?? null,
+    };
+  });
+}
+
+/** A secondary's age is the least that a primary said, plus the age of what it said. */
+function secondariesOf(
+  datacenter: Datacenter,
+  heard: Heard,
+  replica: Replica | undefined,
+  nowMs: number,
+): readonly SecondaryStatus[] {
+  const targets = new Map<string, number>();
+  for (const { owner } of replica?.generation?.targets ?? []) targets.set(owner, (targets.get(owner) ?? 0) + 1);
+  const ages = new Map<string, number>();
+  for (const { payload, sentMs } of heard.heartbeats.values()) {
+    for (const { name, ageMs } of payload.secondaries) {
+      ages.set(name, Math.min(ages.get(name) ?? Number.POSITIVE_INFINITY, ageMs + Math.max(0, nowMs - sentMs)));
+    }
+  }
+  return datacenter.secondaries.map(({ name }) => ({
+    name,
+    ageMs: ages.get(name) ?? null,
+    targets: targets.get(name) ?? 0,
+  }));
+}

@@ -1,0 +1,338 @@
+// One primary of a data centre's pair, composed from parts that are handed in: its log, its lease store, its disk, its clock
+// and the way secondaries reach it. What each part does stands in its own file; here is only who hears of what.
+
+import { join } from "node:path";
+import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import { type BackChannel, LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
+import { createHttpServer } from "#/lib/http/server.ts";
+import type { Disk } from "#/lib/journal/disk.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
+import { reportVersion } from "#/lib/model/report.ts";
+import type { DatacenterStatus, StatusAnswer } from "#/lib/model/status.ts";
+import { Lease } from "#/lib/pair/lease.ts";
+import type { LeaseStore } from "#/lib/pair/store.ts";
+import { registerPrometheusApi } from "#/lib/query/api.ts";
+import type { Random } from "#/lib/random/random.ts";
+import { Replica } from "#/lib/replica/replica.ts";
+import { Head } from "#/lib/store/head.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { PrimaryHandlers } from "#/lib/wire/session.ts";
+import { Assignments } from "#/primary/assignments.ts";
+import { Discovery } from "#/primary/discover/discover.ts";
+import { govern } from "#/primary/govern.ts";
+import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { Receiver } from "#/primary/receive.ts";
+import { SafetyBook } from "#/primary/safety.ts";
+import { type Datacenter, durationMs, type Primary, type Secondary, type Topology } from "#/topology/schema.ts";
+
+/** How often a primary tells the log that its data centre lives, and its peers how far it has come. */
+const heartbeatMs = secondMs;
+
+/** How often old samples are let go. */
+const trimMs = minuteMs;
+
+export interface PrimaryParts {
+  readonly topology: Topology;
+  /** Relative paths of the topology file are relative to this. */
+  readonly topologyDir: string;
+  readonly datacenter: Datacenter;
+  readonly primary: Primary;
+  readonly dataDir: string;
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly commitLog: LogWriter & LogReader;
+  /** Whether the log's servers can be reached now. */
+  readonly logConnected: () => boolean;
+  readonly backChannel: BackChannel;
+  readonly leaseStore: LeaseStore;
+  readonly leaseMs: number;
+  /** Another one each time the process starts. */
+  readonly incarnation: string;
+  /** Begins to listen for secondaries. */
+  readonly serve: (handlers: PrimaryHandlers) => Promise<{ readonly address: string; close(): Promise<void> }>;
+}
+
+export interface RunningPrimary {
+  /** Where HTTP is answered, `host:port`. */
+  readonly httpAddress: string;
+  healthy(): string | undefined;
+  ready(): string | undefined;
+  close(): Promise<void>;
+}
+
+export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary> {
+  const { backChannel, clock, commitLog, datacenter, log, metrics, primary, random } = parts;
+  const stopping = new AbortController();
+  const secondaries = datacenter.secondaries.map(({ name }) => name);
+  const retentionMs = durationMs(datacenter.head_retention ?? parts.topology.head_retention);
+  let replica: Replica | undefined;
+  let wasConnected = false;
+  const readiness = () => {
+    if (!replica) return "The journal is being replayed.";
+    wasConnected ||= parts.logConnected() || replica.position !== undefined;
+    return wasConnected ? undefined : "Waiting for the data centre's NATS servers.";
+  };
+
+  const http = createHttpServer({
+    listen: primary.http.listen,
+    metrics,
+    health: { healthy: () => undefined, ready: readiness },
+    log,
+  });
+  const head = new Head({ metrics });
+  registerPrometheusApi(http.app, { source: head, clock, metrics });
+
+  const safety = new SafetyBook({
+    primaries: datacenter.primaries.map(({ name }) => name),
+    globals: parts.topology.global.pair.map(({ name }) => name),
+    clock,
+  });
+  const receiver = new Receiver({
+    datacenter: datacenter.name,
+    primary: primary.name,
+    secondaries,
+    writer: commitLog,
+    safety,
+    clock,
+    random,
+    log,
+    metrics,
+  });
+  const assignments = new Assignments({ datacenter: datacenter.name, primary: primary.name, secondaries, clock });
+  const presence = new Presence({ clock, secondaries, leaseMs: presenceLeaseMs(shortestIntervalMs(parts)) });
+  let living = livingOf(datacenter, presence);
+  presence.onChange(() => {
+    living = livingOf(datacenter, presence);
+  });
+  const lease = new Lease({
+    store: parts.leaseStore,
+    holder: primary.name,
+    incarnation: parts.incarnation,
+    lengthMs: parts.leaseMs,
+    clock,
+    random,
+    log,
+    metrics,
+  });
+  lease.onChange(() => {
+    if (lease.held()) presence.tookLease(replica?.generation?.secondaries.map(({ name }) => name));
+  });
+
+  let lagMs = 0;
+  http.app.get(
+    "/api/v1/datacenters",
+    async (): Promise<StatusAnswer> => ({
+      status: "success",
+      data: {
+        federation: parts.topology.federation,
+        replica: primary.name,
+        leader: lease.holder,
+        nowMs: clock.nowMs(),
+        blind: false,
+        datacenters: [status()],
+      },
+    }),
+  );
+  const startedMs = clock.nowMs();
+  const httpAddress = await http.start();
+
+  const opened = await Replica.open({
+    datacenter: datacenter.name,
+    dir: join(parts.dataDir, "journal"),
+    head,
+    headRetentionMs: retentionMs,
+    disk: parts.disk,
+    clock,
+    log,
+    metrics,
+  });
+  opened.onGeneration((generation) => {
+    assignments.publish(generation);
+    metrics.set("heliograph_primary_generation", generation.number);
+    const unassigned = generation.targets.filter(({ owner }) => owner === "").length;
+    metrics.set("heliograph_primary_unassigned_targets", unassigned);
+  });
+  if (opened.generation) assignments.publish(opened.generation);
+  opened.onHeartbeat(({ sentMs, origin }) => {
+    if (origin === primary.name) lagMs = Math.max(0, clock.nowMs() - sentMs);
+  });
+  opened.onDurable(() => report());
+  backChannel.subscribe((heard) => {
+    safety.hear(heard);
+    if (heard.replica !== primary.name) {
+      for (const { name, ageMs } of heard.secondaries) presence.heard(name, ageMs);
+    }
+    void receiver.acknowledgeAll();
+  });
+
+  const discovery = new Discovery({
+    datacenter,
+    topology: parts.topology,
+    baseDir: parts.topologyDir,
+    clock,
+    log,
+    metrics,
+  });
+  await discovery.start();
+  const server = await parts.serve({
+    push: (session, peer, signal) => receiver.serve(session, peer, signal),
+    watch: (request, send, peer, signal) => assignments.serve(request, send, peer, signal),
+  });
+  log.info({ http: httpAddress, grpc: server.address }, "The primary listens.");
+  lease.start();
+  replica = opened;
+
+  const reading = opened.run(commitLog, stopping.signal);
+  const governing = govern(
+    {
+      datacenter: datacenter.name,
+      primary: primary.name,
+      lease,
+      log: commitLog,
+      targets: () => discovery.targets(),
+      living: () => living,
+      generation: () => opened.generation,
+      position: () => opened.position,
+      clock,
+      logger: log,
+      metrics,
+    },
+    stopping.signal,
+  );
+  const beat = clock.every(heartbeatMs, () => {
+    for (const { name, ageMs } of receiver.connected()) presence.heard(name, ageMs);
+    report();
+    void heartbeat();
+  });
+  const trim = clock.every(trimMs, () => {
+    head.trim(clock.nowMs() - retentionMs);
+    safety.forgetFinished();
+  });
+
+  function report(): void {
+    const position = opened.position;
+    backChannel.publish({
+      version: reportVersion,
+      replica: primary.name,
+      tier: "primary",
+      datacenter: datacenter.name,
+      sentMs: clock.nowMs(),
+      ...(position && { position }),
+      watermarks: opened.watermarks(),
+      secondaries: receiver.connected(),
+      leaseToken: lease.token,
+    });
+  }
+
+  let beating = false;
+  async function heartbeat(): Promise<void> {
+    if (beating) return;
+    beating = true;
+    const sentMs = clock.nowMs();
+    const payload = encodeHeartbeat({
+      version: heartbeatVersion,
+      replica: primary.name,
+      sentMs,
+      leaseToken: lease.token,
+      created: opened.position?.created ?? "",
+      lagMs,
+      secondaries: receiver.connected(),
+    });
+    const id = `heartbeat/${primary.name}/${parts.incarnation}/${Math.round(sentMs)}`;
+    try {
+      await commitLog.append({ kind: "heartbeat", origin: primary.name, id, payload }, stopping.signal);
+    } catch (error) {
+      // Its absence is what it tells: the log is away, and whoever reads it sees no heartbeat.
+      if (!(error instanceof LogError) && !stopping.signal.aborted) throw error;
+    } finally {
+      beating = false;
+    }
+  }
+
+  function status(): DatacenterStatus {
+    const nowMs = clock.nowMs();
+    const summary = replica?.summary();
+    const owners = new Map<string, number>();
+    for (const { owner } of replica?.generation?.targets ?? []) owners.set(owner, (owners.get(owner) ?? 0) + 1);
+    const newest = replica?.lastHeartbeat;
+    const connected = parts.logConnected();
+    const reports = new Map(safety.reports().map((each) => [each.name, each]));
+    return {
+      name: datacenter.name,
+      region: datacenter.region,
+      state: !replica ? "unknown" : connected ? "live" : "delayed",
+      sinceMs: startedMs,
+      reason: !replica ? readiness()! : connected ? "" : "The data centre's NATS servers cannot be reached.",
+      lagMs: newest ? Math.max(0, nowMs - newest.sentMs) : null,
+      targets: summary?.targets ?? 0,
+      up: summary?.up ?? 0,
+      down: summary?.down ?? 0,
+      samplesPerSecond: summary?.samplesPerSecond ?? 0,
+      lastSampleMs: summary?.lastSampleMs ?? null,
+      primaries: datacenter.primaries.map(({ name }) => {
+        const heard = reports.get(name)?.report;
+        const ageMs = reports.get(name)?.ageMs ?? Number.POSITIVE_INFINITY;
+        return {
+          name,
+          reachable: name === primary.name ? true : heard ? ageMs < 5 * heartbeatMs : null,
+          leader: name === lease.holder,
+          lagMs: name === primary.name ? lagMs : heard ? ageMs : null,
+        };
+      }),
+      secondaries: secondaries.map((name) => ({ name, ageMs: ageOf(name), targets: owners.get(name) ?? 0 })),
+    };
+  }
+
+  /** Since either primary heard it, as far as is known here. */
+  function ageOf(secondary: string): number | null {
+    const here = receiver.connected().filter(({ name }) => name === secondary);
+    const there = safety
+      .reports()
+      .flatMap(({ report, ageMs }) =>
+        (report?.secondaries ?? [])
+          .filter(({ name }) => name === secondary)
+          .map((each) => ({ ageMs: each.ageMs + ageMs })),
+      );
+    const ages = [...here, ...there].map(({ ageMs }) => ageMs);
+    return ages.length > 0 ? Math.min(...ages) : null;
+  }
+
+  let closing: Promise<void> | undefined;
+  async function close(): Promise<void> {
+    beat.cancel();
+    trim.cancel();
+    stopping.abort();
+    await lease.close();
+    await server.close();
+    await http.close();
+    discovery.close();
+    await Promise.all([reading, governing]);
+    await opened.close();
+  }
+  return {
+    httpAddress,
+    healthy: () => undefined,
+    ready: readiness,
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+function livingOf({ secondaries }: Datacenter, presence: Presence): readonly Secondary[] {
+  const names = new Set(presence.living());
+  return secondaries.filter(({ name }) => names.has(name));
+}
+
+function shortestIntervalMs({ datacenter, topology }: PrimaryParts): number {
+  const intervals = [...topology.scrape_configs, ...datacenter.scrape_configs].map((config) =>
+    durationMs(config.scrape_interval ?? topology.scrape_defaults.scrape_interval),
+  );
+  return Math.min(...intervals, durationMs(topology.scrape_defaults.scrape_interval));
+}
