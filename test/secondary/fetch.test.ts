@@ -1,0 +1,175 @@
+// How a secondary gets its targets' bodies, from servers that behave and from servers that do not.
+
+import { Buffer } from "node:buffer";
+import { gzipSync } from "node:zlib";
+import t from "tap";
+
+import { systemClock } from "#/lib/clock/clock.ts";
+import { version } from "#/lib/telemetry/version.ts";
+import { type Fetched, httpFetcher } from "#/secondary/scrape/fetch.ts";
+import { onRequest, response, serveSockets, type Teardown } from "#/test/support/sockets.ts";
+
+function fetching(t: Teardown) {
+  const fetcher = httpFetcher({ clock: systemClock() });
+  t.teardown(() => fetcher.close());
+  const unstopped = new AbortController().signal;
+  return (
+    url: string,
+    options: { timeoutMs?: number; bodyBytesMax?: number; signal?: AbortSignal } = {},
+  ): Promise<Fetched> =>
+    fetcher.fetch(
+      { url, timeoutMs: options.timeoutMs ?? 2000, bodyBytesMax: options.bodyBytesMax ?? 0 },
+      options.signal ?? unstopped,
+    );
+}
+
+const text = (fetched: Fetched) => (fetched.ok ? Buffer.from(fetched.body).toString() : fetched);
+
+t.test("a scrape asks as Prometheus does, and keeps its connection", async (t) => {
+  const heads: string[] = [];
+  let connections = 0;
+  const url = await serveSockets(t, (socket) => {
+    connections++;
+    onRequest(socket, (head) => {
+      heads.push(head.toLowerCase());
+      socket.write(response(`a ${heads.length}\n`));
+    });
+  });
+  const fetch = fetching(t);
+  t.equal(text(await fetch(url, { timeoutMs: 1500 })), "a 1\n");
+  t.equal(text(await fetch(`${url}?x=y`, { timeoutMs: 1500 })), "a 2\n");
+  t.equal(connections, 1);
+  t.match(heads[0], /^get \/metrics http\/1\.1/);
+  t.match(heads[1], /^get \/metrics\?x=y http\/1\.1/);
+  t.match(heads[0], /accept: application\/openmetrics-text;version=1\.0\.0.*text\/plain;version=0\.0\.4/);
+  t.match(heads[0], /x-prometheus-scrape-timeout-seconds: 1\.5/);
+  t.match(heads[0], new RegExp(`user-agent: heliograph/${version}`));
+  t.match(heads[0], /accept-encoding: gzip/);
+});
+
+t.test("a kept connection that the target closed in the meantime costs no scrape", async (t) => {
+  const url = await serveSockets(t, (socket, connection) => {
+    let requests = 0;
+    onRequest(socket, () => {
+      if (connection === 1 && ++requests === 2) socket.resetAndDestroy();
+      else socket.write(response("a 1\n"));
+    });
+  });
+  const fetch = fetching(t);
+  t.equal(text(await fetch(url)), "a 1\n");
+  t.equal(text(await fetch(url)), "a 1\n");
+});
+
+t.test("gzip, chunks, redirects and a body that ends with its connection are taken", async (t) => {
+  const url = await serveSockets(t, (socket) =>
+    onRequest(socket, (head) => {
+      const path = head.split(" ")[1];
+      if (path === "/gzip") socket.write(response(gzipSync("zipped 1\n"), "Content-Encoding: gzip\r\n"));
+      else if (path === "/chunked") {
+        socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nchun\r\n");
+        socket.write("6\r\nked 1\n\r\n0\r\n\r\n");
+      } else if (path === "/moved") socket.write("HTTP/1.1 302 Found\r\nLocation: /gzip\r\nContent-Length: 0\r\n\r\n");
+      else if (path === "/round") socket.write("HTTP/1.1 302 Found\r\nLocation: /round\r\nContent-Length: 0\r\n\r\n");
+      else socket.end("HTTP/1.0 200 OK\r\n\r\nold 1\n");
+    }),
+  );
+  const fetch = fetching(t);
+  t.equal(text(await fetch(new URL("/gzip", url).href)), "zipped 1\n");
+  t.equal(text(await fetch(new URL("/chunked", url).href)), "chunked 1\n");
+  t.equal(text(await fetch(new URL("/moved", url).href)), "zipped 1\n");
+  t.equal(text(await fetch(new URL("/old", url).href)), "old 1\n");
+  t.match(await fetch(new URL("/round", url).href), { outcome: "failed_status", error: /more than 10 redirects/ });
+});
+
+t.test("each way in which a target can fail has its outcome and its sentence", async (t) => {
+  const fetch = fetching(t);
+  const raw = (bytes: string | Uint8Array, end = false) =>
+    serveSockets(t, (socket) => onRequest(socket, () => (end ? socket.end(bytes) : socket.write(bytes))));
+  const half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf a body";
+  const cases: readonly (readonly [name: string, url: string, outcome: string, error: RegExp])[] = [
+    ["never answers", await raw(""), "failed_timeout", /^no answer within 0\.2 s$/],
+    ["answers half and stops", await raw(half), "failed_timeout", /^the body was not complete within 0\.2 s$/],
+    ["answers half and closes", await raw(half, true), "failed_closed", /after 11 bytes of an unfinished body/],
+    [
+      "cuts a chunked body",
+      await raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", true),
+      "failed_closed",
+      /unfinished body/,
+    ],
+    [
+      "closes at once",
+      await serveSockets(t, (socket) => socket.destroy()),
+      "failed_closed",
+      /closed the connection without an answer/,
+    ],
+    [
+      "500",
+      await raw("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"),
+      "failed_status",
+      /^server returned HTTP status 500 Internal Server Error$/,
+    ],
+    ["404", await raw("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "failed_status", /404/],
+    ["not HTTP", await raw("220 smtp.example ESMTP\r\n"), "failed_status", /not HTTP/],
+    ["headers without end", await raw(`HTTP/1.1 200 OK\r\n${"X: y\r\n".repeat(20_000)}`), "failed_status", /not HTTP/],
+    ["broken gzip", await raw(response("not gzip", "Content-Encoding: gzip\r\n")), "failed_closed", /gzip/],
+    ["a port where nobody listens", "http://127.0.0.1:1/metrics", "failed_connect", /ECONNREFUSED/],
+    ["a name that is none", "http://no-such-host.invalid/metrics", "failed_name", /no-such-host\.invalid/],
+    ["no URL", "ftp://127.0.0.1/", "failed_name", /expected an http or https URL/],
+    [
+      "TLS to a plain port",
+      (await serveSockets(t, (socket) => socket.end("HTTP/1.1 400 Bad Request\r\n\r\n"))).replace("http:", "https:"),
+      "failed_tls",
+      /^TLS: /,
+    ],
+  ];
+  const good = await serveSockets(t, (socket) => onRequest(socket, () => socket.write(response("good 1\n"))));
+  const fetched = await Promise.all(
+    cases.map(([name, url]) => fetch(url, { timeoutMs: name === "a name that is none" ? 5000 : 200 })),
+  );
+  for (const [i, [name, , outcome, error]] of cases.entries()) {
+    t.match(fetched[i], { ok: false, outcome, error }, name);
+  }
+  t.equal(text(await fetch(good)), "good 1\n", "and a good target beside them is untouched");
+});
+
+t.test("a body beyond its limit is given up early, announced or not, zipped or not", async (t) => {
+  const fetch = fetching(t);
+  let written = 0;
+  const flood = Buffer.alloc(1 << 20, "x");
+  const endless = await serveSockets(t, (socket) =>
+    onRequest(socket, () => {
+      socket.write("HTTP/1.1 200 OK\r\n\r\n");
+      const more = () => {
+        while (!socket.destroyed && socket.write(flood)) written += flood.length;
+        written += flood.length;
+      };
+      socket.on("drain", more);
+      more();
+    }),
+  );
+  const announced = await serveSockets(t, (socket) =>
+    onRequest(socket, () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${200 * 2 ** 20}\r\n\r\nx`)),
+  );
+  const bomb = await serveSockets(t, (socket) =>
+    onRequest(socket, () => socket.write(response(gzipSync(Buffer.alloc(8 << 20)), "Content-Encoding: gzip\r\n"))),
+  );
+  const bodyBytesMax = 2 << 20;
+  const [a, b, c] = await Promise.all([endless, announced, bomb].map((url) => fetch(url, { bodyBytesMax })));
+  t.match(a, {
+    outcome: "failed_body_size",
+    error: "body_size_limit exceeded: expected at most 2097152 bytes, got more",
+  });
+  t.match(b, { outcome: "failed_body_size", error: /got 209715200 announced$/ });
+  t.match(c, { outcome: "failed_body_size", error: /got more after gunzip$/ });
+  t.ok(written < 64 << 20, `of an endless body only a little was taken: ${written} bytes`);
+});
+
+t.test("when the secondary stops, a scrape on its way ends at once", async (t) => {
+  const fetch = fetching(t);
+  const url = await serveSockets(t, () => {});
+  const stop = new AbortController();
+  const fetched = fetch(url, { timeoutMs: 10_000, signal: stop.signal });
+  stop.abort();
+  t.match(await fetched, { outcome: "failed_closed", error: "the secondary is stopping" });
+  t.match(await fetch(url, { signal: stop.signal }), { outcome: "failed_closed" });
+});
