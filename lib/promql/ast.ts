@@ -2,9 +2,17 @@
 
 import type { Matcher } from "#/lib/model/labels.ts";
 import type { Span } from "#/lib/promql/errors.ts";
-import type { FunctionSignature } from "#/lib/promql/signatures.ts";
 
 export type ValueType = "scalar" | "vector" | "matrix" | "string";
+
+/** What a function takes and gives (signatures.ts has them all). */
+export interface FunctionSignature {
+  readonly name: string;
+  readonly parameters: readonly ValueType[];
+  /** How often the last type may be left out or repeated: 0 never, n > 0 from none to n times, −1 any number of times. */
+  readonly variadic: number;
+  readonly result: ValueType;
+}
 
 export type Expression =
   | NumberLiteral

@@ -1,16 +1,8 @@
 // Every function of the language with the types it takes and gives, whether or not it is evaluated here yet.
 //
-// After Prometheus 3.x (promql/parser/functions.go). `variadic` counts how often the last type may be left out or repeated:
-// 0 never, n > 0 from none to n times, −1 any number of times.
+// After Prometheus 3.x (promql/parser/functions.go).
 
-import type { ValueType } from "#/lib/promql/ast.ts";
-
-export interface FunctionSignature {
-  readonly name: string;
-  readonly parameters: readonly ValueType[];
-  readonly variadic: number;
-  readonly result: ValueType;
-}
+import type { FunctionSignature, ValueType } from "#/lib/promql/ast.ts";
 
 const types: Readonly<Record<string, ValueType>> = { s: "scalar", v: "vector", m: "matrix", t: "string" };
 
