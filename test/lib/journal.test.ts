@@ -270,6 +270,7 @@ t.test("whatever the power takes, what was called durable is there, in order and
       let preambles = 0;
       const journal = await Journal.open(
         optionsFor(disk, {
+          disk: disk.attach(),
           segmentBytesMax: 6000,
           preamble: () => {
             preambles++;

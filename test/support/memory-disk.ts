@@ -18,6 +18,8 @@ export interface MemoryDisk extends Disk {
   content(path: string): Uint8Array;
   setContent(path: string, bytes: Uint8Array): void;
   paths(): string[];
+  /** The disk as one process sees it: after a crash that process can do nothing any more. */
+  attach(): Disk;
   /** The power fails: only what was synced is sure to be there. Open files and locks are gone. */
   loseTail(random: Random): void;
   /** The process is killed: everything that was written is there. Open files and locks are gone. */
@@ -113,6 +115,24 @@ export function memoryDisk(): MemoryDisk {
         async release() {
           if (born === life) locks.delete(path);
         },
+      };
+    },
+    attach() {
+      const born = life;
+      const alive = <T extends unknown[], R>(call: (...parameters: T) => Promise<R>) => {
+        return async (...parameters: T): Promise<R> => {
+          if (born !== life) throw new Error("the process is dead");
+          return call(...parameters);
+        };
+      };
+      const { list, lock, makeDirectory, open, remove, syncDirectory } = disk;
+      return {
+        list: alive(list),
+        lock: alive(lock),
+        makeDirectory: alive(makeDirectory),
+        open: alive(open),
+        remove: alive(remove),
+        syncDirectory: alive(syncDirectory),
       };
     },
     content: (path) => files.get(path)!.bytes.slice(),
