@@ -43,6 +43,7 @@ export function demoControl(options: {
   server.app.get("/status", async () => ({
     ...watch.view(),
     dataDir: plan.dataDir,
+    interval: plan.interval,
     topologyFile: plan.topologyFile,
     datacenters: plan.datacenters,
     fleet: { ...plan.fleet, targets: plan.targets, rows: plan.rows },

@@ -9,6 +9,9 @@ import { parseTopology } from "#/topology/file.ts";
 import { renderDatacenterConfig, renderHubConfig } from "#/topology/nats.ts";
 import { formatProblem } from "#/topology/problem.ts";
 
+/** In the data directory: where a script finds the running demo. */
+export const controlFileName = "control.url";
+
 export function logFile(plan: DemoPlan, processName: string): string {
   return join(plan.dataDir, "logs", `${processName}.log`);
 }
@@ -28,6 +31,8 @@ export async function writeDemoFiles(plan: DemoPlan): Promise<void> {
     await mkdir(join(plan.dataDir, folder), { recursive: true, mode: 0o700 });
   }
   await writeFile(plan.topologyFile, plan.topologyText, { mode: 0o600 });
+  const control = `http://127.0.0.1:${plan.controlPort}\n`;
+  await writeFile(join(plan.dataDir, controlFileName), control, { mode: 0o600 });
   const { topology, problems } = parseTopology(plan.topologyText, "topology.yaml");
   assert(topology, `the demo's topology is right: ${problems.map(formatProblem).join("; ")}`);
 

@@ -17,6 +17,7 @@ export interface ProcessView {
   readonly state: ChildState;
   readonly starts: number;
   readonly httpUrl: string;
+  readonly readyUrl: string;
   readonly memoryBytes: number;
   /** Share of one core since the look before. */
   readonly cpuShare: number;
@@ -83,7 +84,7 @@ export class Watch {
       waitingFor: this.#waitingFor,
       cutOff: network.cutOff(),
       status: this.#status,
-      processes: plan.processes.map(({ name, role, datacenter, httpUrl }) => {
+      processes: plan.processes.map(({ name, role, datacenter, httpUrl, readyUrl }) => {
         const child = children.get(name)!;
         const known = this.#costs.get(name);
         const cost = known?.pid === child.pid ? known : undefined;
@@ -95,6 +96,7 @@ export class Watch {
           state: child.state,
           starts: child.starts,
           httpUrl,
+          readyUrl,
           memoryBytes: cost?.cost.memoryBytes ?? 0,
           cpuShare: cost?.cpuShare ?? 0,
         };

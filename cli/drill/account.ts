@@ -1,0 +1,107 @@
+// Who is to blame for which missing slot, and whether that was allowed.
+//
+// Blows come one after the other with a pause between them, so a slot that is missing belongs to the last blow before it was due,
+// or to one that follows within an interval: the scrape was made, and died with the process before it was sent.
+
+import type { SlotCounts } from "#/cli/drill/slots.ts";
+
+export interface Blow {
+  readonly name: string;
+  readonly what: "kill" | "fleet" | "cut";
+  readonly atMs: number;
+  readonly downMs: number;
+  /** Whose slots may be missing, and how many of each. */
+  readonly allowedTargets: ReadonlySet<number>;
+  readonly allowedSlots: number;
+}
+
+/** One blow's line. */
+export interface BlowAccount {
+  readonly missing: number;
+  /** Of the target that lost most. */
+  readonly missingMost: number;
+  /** Targets that lost any. */
+  readonly missingTargets: number;
+  readonly doubled: number;
+  readonly failed: number;
+}
+
+export interface Account {
+  /** One a blow; the last one is for slots before the first blow. */
+  readonly perBlow: readonly BlowAccount[];
+  readonly slots: number;
+  readonly compared: number;
+  readonly incomplete: readonly string[];
+  readonly wrong: readonly string[];
+  readonly breaches: readonly string[];
+}
+
+const examplesMax = 5;
+
+/** `counts`: one a target, in their order. */
+export function judge(options: {
+  readonly blows: readonly Blow[];
+  readonly counts: readonly SlotCounts[];
+  readonly intervalMs: number;
+}): Account {
+  const { blows, counts, intervalMs } = options;
+  const breaches: string[] = [];
+  const perBlow = [...blows, undefined].map((blow, index) => {
+    const own = (timesMs: readonly number[]) =>
+      timesMs.filter((timeMs) => blameOf(timeMs, blows, intervalMs) === (blow ? index : -1)).length;
+    let [missing, missingMost, missingTargets, doubled, failed] = [0, 0, 0, 0, 0];
+    for (const [target, count] of counts.entries()) {
+      const lost = own(count.missingMs);
+      missing += lost;
+      missingMost = Math.max(missingMost, lost);
+      missingTargets += lost > 0 ? 1 : 0;
+      doubled += own(count.doubledMs);
+      failed += own(count.failedMs);
+      const allowed = blow?.allowedTargets.has(target) ? blow.allowedSlots : 0;
+      const where = blow ? blow.name : "no blow";
+      if (lost > allowed) breaches.push(`${where}: target ${target} misses ${lost} slots, allowed are ${allowed}`);
+    }
+    if (doubled > 0) breaches.push(`${blow?.name ?? "no blow"}: ${doubled} slots are there twice`);
+    return { missing, missingMost, missingTargets, doubled, failed };
+  });
+  const incomplete = counts.flatMap((count) => count.incomplete);
+  const wrong = counts.flatMap((count) => count.wrong);
+  if (incomplete.length > 0) breaches.push(`${incomplete.length} samples of stored scrapes are missing or of none`);
+  if (wrong.length > 0) breaches.push(`${wrong.length} values are wrong`);
+  const compared = counts.reduce((sum, count) => sum + count.compared, 0);
+  if (compared === 0) breaches.push("no sample was there to compare");
+  return { perBlow, slots: counts.reduce((sum, count) => sum + count.slots, 0), compared, incomplete, wrong, breaches };
+}
+
+/** The index of the blow, or -1 for a slot before all of them. */
+function blameOf(timeMs: number, blows: readonly Blow[], intervalMs: number): number {
+  return blows.findLastIndex(({ atMs }) => atMs - intervalMs <= timeMs);
+}
+
+export function reportText(globalName: string, blows: readonly Blow[], account: Account): string {
+  const head = ["", "down", "slots missing", "most a target", "allowed", "failed", "doubled"];
+  const rows = account.perBlow.map((line, index) => {
+    const blow = blows[index];
+    const allowed = blow && blow.allowedSlots > 0 ? `${blow.allowedSlots} × ${blow.allowedTargets.size}` : "0";
+    return [
+      blow?.name ?? "before the first",
+      blow ? `${(blow.downMs / 1000).toFixed(1)} s` : "",
+      line.missing > 0 ? `${line.missing} of ${line.missingTargets} targets` : "0",
+      String(line.missingMost),
+      allowed,
+      String(line.failed),
+      String(line.doubled),
+    ];
+  });
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]!.length)));
+  const table = [head, ...rows].map((row) =>
+    row
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join("  "),
+  );
+  const total = `${account.slots} slots, ${account.compared.toLocaleString("en-US")} samples compared: `;
+  const verdict = `${account.wrong.length} wrong, ${account.incomplete.length} missing from stored scrapes`;
+  const examples = [...account.incomplete.slice(0, examplesMax), ...account.wrong.slice(0, examplesMax)];
+  const breaches = account.breaches.slice(0, 4 * examplesMax).map((breach) => `BREACH: ${breach}`);
+  return [`As ${globalName} tells it:`, ...table, total + verdict, ...examples, ...breaches].join("\n");
+}

@@ -1,0 +1,202 @@
+// The demo that the drill hurts, as its control address tells of it.
+
+import { spawn } from "node:child_process";
+import { closeSync, openSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { controlFileName } from "#/cli/demo/files.ts";
+import type { PlannedDatacenter } from "#/cli/demo/plan.ts";
+import type { DemoView, ProcessView } from "#/cli/demo/watch.ts";
+import { addressOfTarget } from "#/cli/fleet/values.ts";
+import { call, getJson } from "#/cli/http.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import type { StatusAnswer } from "#/lib/model/status.ts";
+
+/** What `/status` of the demo's control answers. */
+export interface DemoStatus extends DemoView {
+  readonly datacenters: readonly PlannedDatacenter[];
+  readonly fleet: {
+    readonly firstAddress: string;
+    readonly port: number;
+    readonly targets: number;
+    readonly rows: number;
+  };
+  readonly interval: string;
+  readonly dataDir: string;
+}
+
+/** A cold start on a slow machine, with everything still to be fetched. */
+const readyMsMax = 300_000;
+/** After kill -9 the supervisor pauses 5 s at most, and the process replays its journal. */
+const backMsMax = 60_000;
+const pollMs = 250;
+const answerMsMax = 5000;
+
+export type DrillErrorCode = "demo_failed" | "not_back" | "unknown_process";
+
+export class DrillError extends Error {
+  override readonly name = "DrillError";
+  readonly code: DrillErrorCode;
+
+  constructor(code: DrillErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export class Federation {
+  readonly #control: string;
+  readonly #clock: Clock;
+
+  constructor(control: string, clock: Clock) {
+    this.#control = control.replace(/\/+$/, "");
+    this.#clock = clock;
+  }
+
+  status(): Promise<DemoStatus> {
+    return getJson<DemoStatus>(`${this.#control}/status`, { timeoutMs: answerMsMax });
+  }
+
+  async untilReady(): Promise<DemoStatus> {
+    const ready = await this.until(readyMsMax, async () => {
+      const status = await this.status().catch(() => undefined);
+      return status?.readyAfterMs === undefined ? undefined : status;
+    });
+    if (!ready)
+      throw new DrillError("demo_failed", `the demo at ${this.#control} was not ready in ${readyMsMax / 1000} s`);
+    return ready;
+  }
+
+  /** Ends the process like a crash, and waits until it is ready again; how long that took, in ms. */
+  async killAndWait(name: string): Promise<number> {
+    const before = await this.#process(name);
+    const killedMs = this.#clock.monotonicMs();
+    await this.#post(`/kill?process=${name}`);
+    const back = await this.until(backMsMax, async () => {
+      const now = await this.#process(name);
+      if (now.pid === undefined || now.starts === before.starts) return undefined;
+      const ready = await call(now.readyUrl, { timeoutMs: answerMsMax }).catch(() => undefined);
+      return ready?.status === 200 ? true : undefined;
+    });
+    if (!back) throw new DrillError("not_back", `${name} was not ready ${backMsMax / 1000} s after kill -9`);
+    return this.#clock.monotonicMs() - killedMs;
+  }
+
+  async cut(datacenter: string): Promise<void> {
+    await this.#post(`/cut?datacenter=${datacenter}`);
+  }
+
+  async heal(): Promise<void> {
+    await this.#post("/heal");
+  }
+
+  /** What each global says of the data centre; undefined for one that does not answer. */
+  async statesOf(datacenter: string): Promise<readonly (string | undefined)[]> {
+    const globals = (await this.status()).processes.filter(({ role }) => role === "global");
+    return Promise.all(
+      globals.map(async ({ httpUrl }) => {
+        const url = `${httpUrl}/api/v1/datacenters`;
+        const answer = await getJson<StatusAnswer>(url, { timeoutMs: answerMsMax }).catch(() => undefined);
+        return answer?.data.datacenters.find(({ name }) => name === datacenter)?.state;
+      }),
+    );
+  }
+
+  /** Asks again and again until there is an answer, or undefined after that long. */
+  async until<T>(msMax: number, ask: () => Promise<T | undefined>): Promise<T | undefined> {
+    const endMs = this.#clock.monotonicMs() + msMax;
+    for (;;) {
+      const answer = await ask();
+      if (answer !== undefined || this.#clock.monotonicMs() >= endMs) return answer;
+      await this.#clock.sleep(pollMs);
+    }
+  }
+
+  async #process(name: string): Promise<ProcessView> {
+    const { processes } = await this.status();
+    const found = processes.find((process) => process.name === name);
+    if (found) return found;
+    const known = processes.map((process) => process.name).join(", ");
+    throw new DrillError("unknown_process", `there is no process ${name}; known: ${known}`);
+  }
+
+  async #post(path: string): Promise<void> {
+    const { status, body } = await call(this.#control + path, { method: "POST", timeoutMs: answerMsMax });
+    if (status !== 200) throw new DrillError("demo_failed", `the demo answered ${status} to ${path}: ${body}`);
+  }
+}
+
+/** Simulated servers that this secondary scrapes now, by number. */
+export async function targetsOwnedBy(secondary: ProcessView, { fleet }: DemoStatus): Promise<ReadonlySet<number>> {
+  interface Answer {
+    readonly targets: readonly { readonly url: string }[];
+  }
+  const { targets } = await getJson<Answer>(`${secondary.httpUrl}/api/v1/targets`, { timeoutMs: answerMsMax });
+  const urls = new Set(targets.map(({ url }) => url));
+  const owned = new Set<number>();
+  for (let target = 0; target < fleet.targets; target++) {
+    if (urls.has(`http://${instanceOf(target, fleet)}/metrics`)) owned.add(target);
+  }
+  return owned;
+}
+
+/** The `instance` label of a simulated server. */
+export function instanceOf(target: number, fleet: DemoStatus["fleet"]): string {
+  return `${addressOfTarget(fleet.firstAddress, target)}:${fleet.port}`;
+}
+
+export interface OwnDemo {
+  readonly dataDir: string;
+  /** Its control address. Throws DrillError when it does not come up. */
+  control(): Promise<string>;
+  /** Ends it and everything that it started. */
+  close(options: { readonly keepData: boolean }): Promise<void>;
+}
+
+/** A demo of the drill's own, on free ports; what it prints goes to `demo.log` in its data directory. */
+export async function startOwnDemo(options: {
+  readonly data: string | undefined;
+  readonly args: readonly string[];
+  readonly clock: Clock;
+}): Promise<OwnDemo> {
+  const dataDir =
+    options.data === undefined ? await mkdtemp(join(tmpdir(), "heliograph-drill-")) : resolve(options.data);
+  await mkdir(dataDir, { recursive: true });
+  await rm(join(dataDir, controlFileName), { force: true });
+  const main = join(import.meta.dirname, "..", "main.ts");
+  const log = openSync(join(dataDir, "demo.log"), "a");
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, main, "demo", "--data", dataDir, "--port-base", "0", ...options.args],
+    { stdio: ["ignore", log, log], detached: true },
+  );
+  closeSync(log);
+  let ended = false;
+  const gone = new Promise<void>((done) => {
+    child.once("error", () => done());
+    child.once("exit", () => done());
+  }).then(() => {
+    ended = true;
+  });
+  // However this process ends, the demo must end too.
+  const endNow = () => child.kill("SIGTERM");
+  process.on("exit", endNow);
+  return {
+    dataDir,
+    async control() {
+      for (;;) {
+        if (ended) throw new DrillError("demo_failed", `the demo ended; see ${join(dataDir, "demo.log")}`);
+        const url = await readFile(join(dataDir, controlFileName), "utf8").catch(() => undefined);
+        if (url !== undefined) return url.trim();
+        await options.clock.sleep(pollMs);
+      }
+    },
+    async close({ keepData }) {
+      child.kill("SIGTERM");
+      await gone;
+      process.off("exit", endNow);
+      if (options.data === undefined && !keepData) await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
