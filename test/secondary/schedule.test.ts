@@ -1,0 +1,335 @@
+// When a secondary scrapes, and that every slot that was due has one outcome, whatever happens to clock and load.
+
+import t from "tap";
+
+import type { Clock } from "#/lib/clock/clock.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
+import { slotTimeMs, type Target } from "#/lib/model/target.ts";
+import { seededRandom } from "#/lib/random/random.ts";
+import { Schedule } from "#/secondary/schedule.ts";
+import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
+import { makeGeneration, makeTarget } from "#/test/support/targets.ts";
+
+const startMs = 1_700_000_000_000;
+
+interface Event {
+  readonly target: string;
+  readonly slot: number;
+  readonly outcome: string;
+  readonly generation: number;
+  readonly beganMs: number;
+  readonly timeoutMs: number;
+}
+
+/** A manual clock that can stand still for the process alone: nothing fires, and then it is later. */
+function pausableClock(): ManualClock & { pause(byMs: number): void } {
+  const inner = manualClock(startMs);
+  let pausedMs = 0;
+  return {
+    ...inner,
+    nowMs: () => inner.nowMs() + pausedMs,
+    monotonicMs: () => inner.monotonicMs() + pausedMs,
+    pause(byMs) {
+      pausedMs += byMs;
+    },
+  };
+}
+
+/** Records what the schedule does; each scrape takes as long as `takesMs` says. */
+function recorded(clock: Clock, options: { takesMs?: (target: Target) => number; inFlightMax?: number } = {}) {
+  const events: Event[] = [];
+  const adopted: { target: Target; previous: string | undefined }[] = [];
+  const running = new Map<string, number>();
+  let together = 0;
+  let togetherMax = 0;
+  const schedule = new Schedule<string>({
+    secondary: "s1",
+    clock,
+    log: silentLogger(),
+    ...(options.inFlightMax !== undefined && { scrapesInFlightMax: options.inFlightMax }),
+    handlers: {
+      adopt(target, previous) {
+        adopted.push({ target, previous });
+        return target.url;
+      },
+      async scrape(state, due, signal) {
+        const target = adopted.findLast(({ target }) => target.url === state)!.target;
+        t.equal(running.get(state) ?? 0, 0, "never two scrapes of one target at once");
+        running.set(state, 1);
+        togetherMax = Math.max(togetherMax, ++together);
+        const beganMs = clock.nowMs();
+        await clock.sleep(options.takesMs?.(target) ?? 0, signal);
+        together--;
+        running.set(state, 0);
+        events.push({ target: state, beganMs, outcome: signal.aborted ? "missed_down" : "stored", ...due });
+      },
+      missed(state, slot, generation, outcome) {
+        events.push({ target: state, slot, generation, outcome, beganMs: clock.nowMs(), timeoutMs: 0 });
+      },
+    },
+  });
+  return {
+    schedule,
+    events,
+    adopted,
+    togetherMax: () => togetherMax,
+    of: (target: Target) => events.filter((event) => event.target === target.url),
+  };
+}
+
+function targetsOf(count: number, overrides: Parameters<typeof makeTarget>[1] = {}): Target[] {
+  return Array.from({ length: count }, (_, i) => makeTarget(`http://10.0.0.${i}:9100/metrics`, overrides));
+}
+
+t.test("every scrape begins within 10 ms of its slot, once a slot, without drift", async (t) => {
+  const clock = manualClock(startMs);
+  const targets = targetsOf(100, { intervalMs: 15_000, timeoutMs: 10_000 });
+  const { events, of, schedule } = recorded(clock, { takesMs: () => 40 });
+  schedule.offer(makeGeneration(targets));
+  await clock.advance(150_000);
+  for (const target of targets) {
+    const slots = of(target);
+    t.ok(slots.length === 10 || slots.length === 11, `${slots.length} slots in ten intervals`);
+    for (const [i, { beganMs, slot }] of slots.entries()) {
+      t.equal(slot, slots[0]!.slot + i);
+      t.ok(
+        Math.abs(beganMs - slotTimeMs(target, slot)) <= 10,
+        `${beganMs - slotTimeMs(target, slot)} ms from its slot`,
+      );
+    }
+  }
+  const wakeups = new Set(events.map(({ beganMs }) => beganMs)).size;
+  t.ok(wakeups < events.length * 0.97, `neighbours are begun together: ${wakeups} for ${events.length}`);
+  await schedule.close();
+});
+
+t.test("a slot whose predecessor still runs is missed_overload", async (t) => {
+  const clock = manualClock(startMs);
+  const [slow, fast] = targetsOf(2) as [Target, Target];
+  const { of, schedule } = recorded(clock, { takesMs: (target) => (target === slow ? 2500 : 10) });
+  schedule.offer(makeGeneration([slow, fast]));
+  await clock.advance(12_000);
+  const outcomes = of(slow)
+    .sort((a, b) => a.slot - b.slot)
+    .map(({ outcome }) => outcome);
+  t.strictSame(outcomes.slice(0, 7), [
+    "stored",
+    "missed_overload",
+    "missed_overload",
+    "stored",
+    "missed_overload",
+    "missed_overload",
+    "stored",
+  ]);
+  t.ok(of(fast).every(({ outcome }) => outcome === "stored"));
+  t.ok(of(fast).length >= 11);
+  await schedule.close();
+});
+
+t.test(
+  "beyond the bound scrapes wait for a place, and are missed_overload when their next slot comes first",
+  async (t) => {
+    const clock = manualClock(startMs);
+    const targets = targetsOf(10);
+    const { events, schedule, togetherMax } = recorded(clock, { takesMs: () => 500, inFlightMax: 4 });
+    schedule.offer(makeGeneration(targets));
+    await clock.advance(20_000);
+    t.equal(togetherMax(), 4);
+    const stored = events.filter(({ outcome }) => outcome === "stored").length;
+    const missed = events.filter(({ outcome }) => outcome === "missed_overload").length;
+    t.ok(stored >= 145 && stored <= 160, `4 places × 2 a second × 20 s, got ${stored}`);
+    t.ok(stored + missed >= 185, `${stored} + ${missed} of about 200 slots`);
+    await schedule.close();
+  },
+);
+
+t.test("slots that pass while the process stands still are missed_down", async (t) => {
+  const clock = pausableClock();
+  const [target] = targetsOf(1) as [Target];
+  const { of, schedule } = recorded(clock);
+  schedule.offer(makeGeneration([target]));
+  await clock.advance(2000);
+  const before = of(target).length;
+  clock.pause(5000);
+  await clock.advance(1500);
+  const after = of(target).slice(before);
+  t.equal(after.filter(({ outcome }) => outcome === "missed_down").length, 5);
+  t.ok(after.filter(({ outcome }) => outcome === "stored").length >= 2);
+  await schedule.close();
+});
+
+t.test("slots that the wall clock steps over are missed_clock, and after a step back scraping goes on", async (t) => {
+  const clock = manualClock(startMs);
+  const [target] = targetsOf(1) as [Target];
+  const { of, schedule } = recorded(clock);
+  schedule.offer(makeGeneration([target]));
+  await clock.advance(2000);
+  clock.step(10_000);
+  await clock.advance(2000);
+  t.equal(of(target).filter(({ outcome }) => outcome === "missed_clock").length, 10);
+  const before = of(target).length;
+  clock.step(-3_600_000);
+  await clock.advance(5000);
+  const after = of(target).slice(before);
+  t.ok(after.length >= 4, `${after.length} scrapes in 5 s after the step back`);
+  for (const { beganMs, slot } of after) t.ok(Math.abs(beganMs - slotTimeMs(target, slot)) <= 10);
+  await schedule.close();
+});
+
+t.test("whatever the load, each slot of each target has exactly one outcome (random)", async (t) => {
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+  t.comment(`SEED=${seed}`);
+  const random = seededRandom(seed);
+  const clock = pausableClock();
+  const targets = targetsOf(12, { intervalMs: 700 });
+  const { of, schedule } = recorded(clock, { takesMs: () => random.below(1500), inFlightMax: 6 });
+  schedule.offer(makeGeneration(targets));
+  for (let i = 0; i < 25; i++) {
+    await clock.advance(random.below(900));
+    if (random.below(4) === 0) clock.pause(random.below(3000));
+    if (random.below(8) === 0) clock.step(random.below(4000));
+    const watermarkMs = schedule.watermarkMs();
+    for (const target of targets) {
+      const slots = new Set(of(target).map(({ slot }) => slot));
+      const first = Math.min(...slots);
+      for (let slot = first; slotTimeMs(target, slot) < watermarkMs; slot++) {
+        if (slots.size > 0 && !slots.has(slot)) t.fail(`slot ${slot} lies before the watermark and has no outcome`);
+      }
+    }
+  }
+  await schedule.close();
+  for (const target of targets) {
+    const slots = of(target)
+      .map(({ slot }) => slot)
+      .sort((a, b) => a - b);
+    t.strictSame(
+      slots,
+      slots.map((_, i) => slots[0]! + i),
+      "none twice, none without",
+    );
+  }
+});
+
+t.test(
+  "a generation rules from its time of validity on, and kept targets keep what is remembered of them",
+  async (t) => {
+    const clock = manualClock(startMs);
+    const [kept, left, come] = targetsOf(3) as [Target, Target, Target];
+    const { adopted, events, schedule } = recorded(clock);
+    schedule.offer(makeGeneration([kept, left]));
+    await clock.advance(3000);
+    const validFromMs = startMs + 5000;
+    schedule.offer(makeGeneration([kept, come], { number: 2, validFromMs }));
+    await clock.advance(6000);
+    for (const { generation, slot, target } of events) {
+      const slotMs = slotTimeMs([kept, left, come].find(({ url }) => url === target)!, slot);
+      t.equal(generation, slotMs < validFromMs ? 1 : 2, `${target} ${slotMs - startMs}`);
+    }
+    t.strictSame([...new Set(events.filter(({ generation }) => generation === 2).map(({ target }) => target))].sort(), [
+      kept.url,
+      come.url,
+    ]);
+    t.strictSame(
+      adopted.map(({ target, previous }) => [target.url, previous]),
+      [
+        ...makeGeneration([kept, left]).targets.map(({ target }) => [target.url, undefined]),
+        ...makeGeneration([kept, come]).targets.map(({ target }) => [
+          target.url,
+          target === kept ? kept.url : undefined,
+        ]),
+      ],
+    );
+    await schedule.close();
+  },
+);
+
+t.test("of two generations that wait, the newer one rules as soon as it is valid", async (t) => {
+  const clock = manualClock(startMs);
+  const { schedule } = recorded(clock);
+  schedule.offer(makeGeneration([], { number: 2, validFromMs: startMs + 4000 }));
+  schedule.offer(makeGeneration([], { number: 3, validFromMs: startMs + 2000 }));
+  await clock.advance(3000);
+  t.equal(schedule.generation?.number, 3);
+  await clock.advance(3000);
+  t.equal(schedule.generation?.number, 3);
+  await schedule.close();
+});
+
+t.test("targets of a lost owner are scraped at once, those of a first generation wait for their slots", async (t) => {
+  const clock = manualClock(startMs);
+  const secondaries = [
+    { name: "s1", capacity: 1 },
+    { name: "s2", capacity: 1 },
+  ];
+  const mine = targetsOf(3, { intervalMs: 60_000, timeoutMs: 10_000 });
+  const theirs = Array.from({ length: 20 }, (_, i) =>
+    makeTarget(`http://10.0.1.${i}:9100/metrics`, { intervalMs: 60_000, timeoutMs: 10_000 }),
+  );
+  const { events, schedule } = recorded(clock);
+  schedule.offer(makeGeneration(mine, { secondaries, validFromMs: startMs - 3_600_000 }));
+  t.equal(events.length, 0);
+  await clock.advance(100);
+  t.ok(events.length <= 1);
+  await clock.advance(60_000);
+
+  const nowMs = clock.nowMs();
+  events.length = 0;
+  schedule.offer(
+    makeGeneration([...mine, ...theirs], {
+      number: 2,
+      secondaries: secondaries.slice(0, 1),
+      validFromMs: nowMs - 2000,
+    }),
+  );
+  await clock.advance(5);
+  const atOnce = events.filter(({ outcome, beganMs }) => outcome === "stored" && beganMs === nowMs);
+  t.ok(atOnce.length >= 18, `${atOnce.length} of 20 at once; one whose next slot is due right now waits for it`);
+  for (const { generation, slot, target, timeoutMs } of atOnce) {
+    const definition = theirs.find(({ url }) => url === target)!;
+    t.ok(slotTimeMs(definition, slot) <= nowMs && slotTimeMs(definition, slot + 1) > nowMs, "the present slot");
+    t.equal(generation, 2);
+    t.ok(timeoutMs <= slotTimeMs(definition, slot + 1) - nowMs, "it ends before the next slot");
+  }
+  await schedule.close();
+});
+
+t.test("of targets that come without a loss, only slots of the generation's own are made up for", async (t) => {
+  const clock = manualClock(startMs);
+  const targets = targetsOf(30, { intervalMs: 10_000, timeoutMs: 5000 });
+  const { events, schedule } = recorded(clock);
+  schedule.offer(makeGeneration([]));
+  await clock.advance(20_000);
+  const nowMs = clock.nowMs();
+  schedule.offer(makeGeneration(targets, { number: 2, validFromMs: nowMs - 25_000 }));
+  await clock.advance(300);
+  for (const target of targets) {
+    const own: number[] = [];
+    for (let slot = Math.floor((nowMs - 40_000) / 10_000); slotTimeMs(target, slot) <= nowMs; slot++) {
+      if (slotTimeMs(target, slot) >= nowMs - 25_000) own.push(slot);
+    }
+    const told = events
+      .filter((event) => event.target === target.url && slotTimeMs(target, event.slot) <= nowMs)
+      .sort((a, b) => a.slot - b.slot);
+    t.strictSame(
+      told.map(({ slot }) => slot),
+      own,
+    );
+    t.ok(told.slice(0, -1).every(({ outcome }) => outcome === "missed_down"));
+  }
+  await schedule.close();
+});
+
+t.test("closing ends what runs and what waits, each with its outcome", async (t) => {
+  const clock = manualClock(startMs);
+  const targets = targetsOf(10);
+  const { events, schedule } = recorded(clock, { takesMs: () => 60_000, inFlightMax: 4 });
+  schedule.offer(makeGeneration(targets));
+  await clock.advance(1100);
+  events.length = 0;
+  const closing = schedule.close();
+  await closing;
+  await schedule.close();
+  t.equal(events.filter(({ outcome }) => outcome === "missed_down").length, 10);
+  await clock.advance(5000);
+  t.equal(events.length, 10, "and nothing begins any more");
+});
