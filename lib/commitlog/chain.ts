@@ -26,9 +26,12 @@ const searchEveryMs = 500;
 export interface SegmentSource {
   /** Oldest first. */
   segments(): Promise<readonly SegmentName[]>;
-  /** Undefined when it is not there. `sealed`: nothing will be added, and everything is here. */
-  inspect(stream: string): Promise<{ readonly info: LogInfo; readonly sealed: boolean } | undefined>;
+  /** Undefined when it is not there. */
+  inspect(stream: string): Promise<{ readonly info: LogInfo; readonly state: SegmentState } | undefined>;
 }
+
+/** `closed`: nothing will be added, and everything is here. `lost`: nothing will be added, and what was not carried here is gone. */
+export type SegmentState = "open" | "closed" | "lost";
 
 export interface ChainOptions {
   readonly source: SegmentSource;
@@ -51,6 +54,8 @@ export async function* readChain(
   let fromTheStart = after === undefined;
   while (from && !signal.aborted) {
     const { stream, created }: LogPosition = from;
+    const segment = parseStreamName(stream, datacenter);
+    if (!segment) throw new LogError("recreated", `${stream} is no segment of the log of ${datacenter}`);
     const entries = readOrdered(
       {
         ...options,
@@ -63,12 +68,12 @@ export async function* readChain(
       signal,
     );
     for await (const { subject, payload, sequence, storedMs } of entries) {
-      const known = parseEntrySubject(subject);
+      const known = parseEntrySubject(subject, segment);
       const position = { stream, created, sequence, storedMs };
       // A later version's kind of entry is not for this one.
       if (known) yield { position, ...known, payload };
     }
-    from = await retry(options, signal, () => startAfter(options, stream));
+    from = await retry(options, signal, () => startAfter(source, datacenter, stream));
     fromTheStart = false;
   }
 }
@@ -82,15 +87,14 @@ async function review(
 ): Promise<StreamReview> {
   const found = await source.inspect(stream);
   if (!found) {
-    const next = (await source.segments()).find((segment) => isAfter(segment, stream, datacenter));
-    const start = next && (await startOf(source, streamNameOf(next)));
+    const next = await startAfter(source, datacenter, stream);
     // Nothing at all: JetStream is starting, or nobody began the log anew yet.
-    if (!start) throw new LogError("missing", `${stream}: the stream is not there`);
-    throw new LogError("recreated", `${stream}: the stream is gone, and ${start.stream} was begun after it`, {
-      resumeAfter: start,
+    if (!next) throw new LogError("missing", `${stream}: the stream is not there`);
+    throw new LogError("recreated", `${stream}: the stream is gone, and ${next.stream} was begun after it`, {
+      resumeAfter: next,
     });
   }
-  const { info, sealed } = found;
+  const { info, state } = found;
   if (info.created !== created) {
     throw new LogError(
       "recreated",
@@ -109,7 +113,15 @@ async function review(
       },
     );
   }
-  return { done: sealed, lastSequence: info.lastSequence };
+  if (state === "lost" && (last?.sequence ?? 0) >= info.lastSequence) {
+    const next = await startAfter(source, datacenter, stream);
+    if (next) {
+      throw new LogError("recreated", `${stream}: the data centre lost it, and began ${next.stream} after it`, {
+        resumeAfter: next,
+      });
+    }
+  }
+  return { done: state === "closed", lastSequence: info.lastSequence };
 }
 
 async function startOfOldest(source: SegmentSource): Promise<LogPosition | undefined> {
@@ -117,7 +129,7 @@ async function startOfOldest(source: SegmentSource): Promise<LogPosition | undef
   return oldest && startOf(source, streamNameOf(oldest));
 }
 
-async function startAfter({ source, datacenter }: ChainOptions, stream: string): Promise<LogPosition | undefined> {
+async function startAfter(source: SegmentSource, datacenter: string, stream: string): Promise<LogPosition | undefined> {
   const next = (await source.segments()).find((segment) => isAfter(segment, stream, datacenter));
   return next && startOf(source, streamNameOf(next));
 }

@@ -1,7 +1,7 @@
 // The log on NATS JetStream: the data centre's own, which its primaries write and read, and its mirror at the hub, which the
 // globals read. Settings and their reasons are in docs/formats/log.md.
 //
-// Both are read as a chain of segments: a segment is left for the next one when it is sealed and read to its end, and what a
+// Both are read as a chain of segments: a segment is left for the next one when it is closed and read to its end, and what a
 // chain cannot bridge is thrown. A mirror is a stream of the same name in the data centre's account at the hub. It has a
 // `created` of its own, so the origin's is kept in its description, and held against the origin whenever that can be asked.
 
@@ -44,6 +44,12 @@ export const entryBytesMax = batchBytesMax;
 const messageBytesMax = entryBytesMax + 64 * KiB;
 assert(messageBytesMax <= 8 * MiB, "an entry fits into the servers' max_payload (topology/nats.ts)");
 
+/**
+ * What a closed segment takes: nothing. A stream that JetStream itself sealed would never let its oldest entries go, and one
+ * without its subjects could not be mirrored to its end.
+ */
+const closedMessageBytesMax = 1;
+
 /** A sender that hears nothing tries again within seconds; this covers a primary's failover. An id costs the server 210 B. */
 const duplicateWindowMs = 5 * minuteMs;
 
@@ -67,7 +73,12 @@ export interface DatacenterLogOptions {
   readonly metrics: Registry;
 }
 
-export function openDatacenterLog(options: DatacenterLogOptions): LogWriter & LogReader {
+export interface SegmentedLog extends LogWriter, LogReader {
+  /** Closes the present segment and begins the next one. The other primary may do it at the same time. */
+  beginSegment(): Promise<void>;
+}
+
+export function openDatacenterLog(options: DatacenterLogOptions): SegmentedLog {
   watchConnection(options);
   return new DatacenterLog(options);
 }
@@ -89,21 +100,28 @@ export function openHubLog(options: HubLogOptions): LogReader {
   return new HubLog(options);
 }
 
-class DatacenterLog implements LogWriter, LogReader, SegmentSource {
+class DatacenterLog implements SegmentedLog, SegmentSource {
   readonly #options: DatacenterLogOptions;
   readonly #api: JetStreamApi;
   #current: Promise<SegmentName> | undefined;
   #epochMin = 0;
+  /** By stream, the furthest entry that was acknowledged or read here: a stream that ends before it lost its tail. */
+  readonly #furthest = new Map<string, number>();
 
   constructor(options: DatacenterLogOptions) {
     this.#options = options;
     this.#api = new JetStreamApi(options.link);
+    // Another server may be there now, or the same one with less on its disk.
+    options.link.onChange(() => {
+      this.#current = undefined;
+    });
   }
 
   async append(request: AppendRequest, signal: AbortSignal): Promise<AppendResult> {
     const { metrics } = this.#options;
     try {
       const ack = await this.#append(request, signal);
+      this.#reached(ack.stream, ack.seq);
       metrics.add("heliograph_log_appended_entries_total", 1, { kind: request.kind });
       return { stream: ack.stream, sequence: ack.seq, duplicate: ack.duplicate ?? false };
     } catch (error) {
@@ -114,8 +132,15 @@ class DatacenterLog implements LogWriter, LogReader, SegmentSource {
     }
   }
 
-  read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry> {
-    return readChain({ ...this.#options, source: this, api: this.#api }, after, signal);
+  async *read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry> {
+    if (after) {
+      this.#reached(after.stream, after.sequence);
+      this.#current = undefined;
+    }
+    for await (const entry of readChain({ ...this.#options, source: this, api: this.#api }, after, signal)) {
+      this.#reached(entry.position.stream, entry.position.sequence);
+      yield entry;
+    }
   }
 
   async info(): Promise<LogInfo> {
@@ -130,14 +155,30 @@ class DatacenterLog implements LogWriter, LogReader, SegmentSource {
     }
   }
 
+  async beginSegment(): Promise<void> {
+    try {
+      const segment = await this.#segment();
+      const info = await this.#api.streamInfo(streamNameOf(segment));
+      if (!info) throw new LogError("missing", `${streamNameOf(segment)}: the stream is gone`);
+      this.#current = this.#beginAfter(segment, info);
+      await this.#current;
+    } catch (error) {
+      this.#current = undefined;
+      throw logError(error);
+    }
+  }
+
   async segments(): Promise<readonly SegmentName[]> {
     return sortSegments(await this.#api.streamNames(), this.#options.datacenter);
   }
 
   async inspect(stream: string) {
     const info = await this.#api.streamInfo(stream);
-    if (!info) return undefined;
-    return { info: infoOf(info, info.created), sealed: info.config.sealed ?? false };
+    return info && { info: infoOf(info, info.created), state: stateOf(info) };
+  }
+
+  #reached(stream: string, sequence: number): void {
+    if (sequence > (this.#furthest.get(stream) ?? 0)) this.#furthest.set(stream, sequence);
   }
 
   async #append(request: AppendRequest, signal: AbortSignal): Promise<PublishAck> {
@@ -160,7 +201,7 @@ class DatacenterLog implements LogWriter, LogReader, SegmentSource {
         return ack;
       } catch (error) {
         this.#forget(current);
-        // No stream takes the subject, or it is sealed: look for the present one, once.
+        // No stream takes the subject: the segment was closed, or is lost. Look for the present one, once.
         const gone =
           (error instanceof NatsLinkError && error.code === "no_responders") || error instanceof JetStreamError;
         if (attempt > 1 || !gone) throw error;
@@ -185,11 +226,7 @@ class DatacenterLog implements LogWriter, LogReader, SegmentSource {
     const { datacenter, limits, clock, log } = this.#options;
     for (let attempt = 1; ; attempt++) {
       const newest = (await this.segments()).at(-1);
-      if (newest) {
-        this.#epochMin = Math.max(this.#epochMin, newest.epoch + 1);
-        await this.#adaptLimits(newest);
-        return newest;
-      }
+      if (newest) return this.#takeUp(newest);
       const epoch = Math.max(Math.floor(clock.nowMs() / secondMs), this.#epochMin);
       const segment = { datacenter, epoch, segment: 1 };
       try {
@@ -202,24 +239,49 @@ class DatacenterLog implements LogWriter, LogReader, SegmentSource {
     }
   }
 
-  /** The topology file may have changed since the stream was made. */
-  async #adaptLimits(segment: SegmentName): Promise<void> {
-    const info = await this.#api.streamInfo(streamNameOf(segment));
-    if (!info || info.config.sealed) return;
-    const wanted = originConfig(segment, this.#options.limits);
-    const adapted = ["max_bytes", "max_age", "num_replicas"] as const;
-    if (adapted.every((key) => info.config[key] === wanted[key])) return;
+  /** Makes sure that the newest segment can be written to. */
+  async #takeUp(newest: SegmentName): Promise<SegmentName> {
+    const { limits, log } = this.#options;
+    this.#epochMin = Math.max(this.#epochMin, newest.epoch + 1);
+    const stream = streamNameOf(newest);
+    const info = await this.#api.streamInfo(stream);
+    if (!info) throw new LogError("unavailable", `${stream}: the stream vanished just now`);
+    // Whoever closed it did not come to begin the next one.
+    if (stateOf(info) === "closed") return this.#beginAfter(newest, info);
+    const furthest = this.#furthest.get(stream) ?? 0;
+    if (furthest > info.state.last_seq) {
+      // New entries would get the numbers of lost ones, and mirrors would pass over them.
+      log.error(
+        { stream, expected: furthest, got: info.state.last_seq },
+        "The log lost its tail: it goes on in a new segment.",
+      );
+      return this.#beginAfter(newest, info);
+    }
+    const wanted = originConfig(newest, limits);
+    // The topology file may have changed since the stream was made.
     const { max_bytes, max_age, num_replicas } = wanted;
-    await this.#api.updateStream({ ...info.config, max_bytes, max_age, num_replicas });
-    this.#options.log.info(
-      { stream: wanted.name, max_bytes, max_age, num_replicas },
-      "Adapted the log to the topology file.",
-    );
+    const present = info.config;
+    if (present.max_bytes !== max_bytes || present.max_age !== max_age || present.num_replicas !== num_replicas) {
+      await this.#api.updateStream({ ...present, max_bytes, max_age, num_replicas });
+      log.info({ stream, max_bytes, max_age, num_replicas }, "Adapted the log to the topology file.");
+    }
+    return newest;
+  }
+
+  /** Closing comes first, so that no entry is added behind a reader that went on. */
+  async #beginAfter(segment: SegmentName, info: StreamInfo): Promise<SegmentName> {
+    const next = { ...segment, segment: segment.segment + 1 };
+    await this.#api.updateStream({ ...info.config, max_msg_size: closedMessageBytesMax });
+    await this.#api.createStream(originConfig(next, this.#options.limits));
+    this.#options.log.info({ stream: streamNameOf(next) }, "Began the next segment of the log.");
+    return next;
   }
 }
 
 /** Over a link that is cut silently nothing comes; what only the data centre knows is then not looked at. */
 const originTimeoutMs = 2 * secondMs;
+/** And for so long nobody waits for it again. */
+const originAwayMs = 5 * secondMs;
 
 /** In the description of a mirror, before the time at which its origin was made. */
 const originMark = "heliograph mirror; origin created ";
@@ -230,6 +292,7 @@ class HubLog implements LogReader, SegmentSource {
   readonly #origin: JetStreamApi;
   /** Mirrors whose origin turned out shorter: told once. */
   readonly #shortened = new Set<string>();
+  #originAwayUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: HubLogOptions) {
     this.#options = options;
@@ -255,7 +318,10 @@ class HubLog implements LogReader, SegmentSource {
   /** Those mirrored here; on the way, what the data centre has and the hub has not gets its mirror. */
   async segments(): Promise<readonly SegmentName[]> {
     const { datacenter, log } = this.#options;
-    const [here, there] = await Promise.all([this.#api.streamNames(), unlessAway(this.#origin.streamNames(), [])]);
+    const [here, there] = await Promise.all([
+      this.#api.streamNames(),
+      this.#askOrigin((origin) => origin.streamNames(), []),
+    ]);
     const missing = sortSegments(there, datacenter).filter((segment) => !here.includes(streamNameOf(segment)));
     for (const segment of missing) {
       const origin = await this.#origin.streamInfo(streamNameOf(segment));
@@ -274,8 +340,12 @@ class HubLog implements LogReader, SegmentSource {
       if (!mirror) return undefined;
     }
     const info = infoOf(mirror, originCreated(mirror));
-    const origin = await unlessAway(this.#origin.streamInfo(stream), undefined);
-    if (!origin) return { info, sealed: false };
+    const origin = await this.#askOrigin<StreamInfo | "lost" | undefined>(
+      async (api) => (await api.streamInfo(stream)) ?? "lost",
+      undefined,
+    );
+    if (!origin) return { info, state: "open" as const };
+    if (origin === "lost") return { info, state: "lost" as const };
     if (origin.created !== info.created) {
       throw new LogError(
         "recreated",
@@ -283,8 +353,21 @@ class HubLog implements LogReader, SegmentSource {
       );
     }
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
-    const sealed = (origin.config.sealed ?? false) && info.lastSequence >= origin.state.last_seq;
-    return { info, sealed };
+    const isBehind = info.lastSequence < origin.state.last_seq;
+    return { info, state: isBehind ? ("open" as const) : stateOf(origin) };
+  }
+
+  /** Over a cut link: what is given `otherwise`. */
+  async #askOrigin<T>(ask: (origin: JetStreamApi) => Promise<T>, otherwise: T): Promise<T> {
+    const { clock } = this.#options;
+    if (clock.monotonicMs() < this.#originAwayUntilMs) return otherwise;
+    try {
+      return await ask(this.#origin);
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      if ((error as NatsLinkError).code === "timeout") this.#originAwayUntilMs = clock.monotonicMs() + originAwayMs;
+      return otherwise;
+    }
   }
 
   /** The mirror was asked first, so an honest origin is never behind it. A mirror skips what the origin writes there again. */
@@ -296,15 +379,6 @@ class HubLog implements LogReader, SegmentSource {
       `${stream}: the mirror ends at ${mirror.lastSequence}, the data centre's stream at ${originLast}: it lost its tail`,
       { resumeAfter: { stream, created: mirror.created, sequence: mirror.lastSequence } },
     );
-  }
-}
-
-async function unlessAway<T>(asked: Promise<T>, otherwise: T): Promise<T> {
-  try {
-    return await asked;
-  } catch (error) {
-    if (isTransient(error)) return otherwise;
-    throw error;
   }
 }
 
@@ -358,6 +432,10 @@ function originCreated(mirror: StreamInfo): string {
   const description = mirror.config.description ?? "";
   if (description.startsWith(originMark)) return description.slice(originMark.length);
   throw new LogError("refused", `${mirror.config.name}: the stream at the hub is no mirror that Heliograph made`);
+}
+
+function stateOf(info: StreamInfo): "open" | "closed" {
+  return info.config.max_msg_size === closedMessageBytesMax ? "closed" : "open";
 }
 
 function infoOf(info: StreamInfo, created: string): LogInfo {

@@ -30,7 +30,7 @@ const consumerInactiveMs = 60 * secondMs;
 const retryDelayMs = 300;
 
 /** How often a reader looks whether the stream is still the one it was, and whether a next segment is there. */
-const reviewEveryMs = 5 * secondMs;
+const reviewEveryMs = 2 * secondMs;
 
 export interface StreamEntry {
   readonly subject: string;
@@ -67,7 +67,8 @@ export async function* readOrdered(options: OrderedOptions, signal: AbortSignal)
   while (!signal.aborted) {
     await whenConnected(options.link, signal);
     const life = new ConsumerLife(options, last);
-    const onAbort = () => life.break("");
+    // At once, also when the caller holds the entry that it was given and asks for no more.
+    const onAbort = () => life.close();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await life.open();
@@ -83,7 +84,7 @@ export async function* readOrdered(options: OrderedOptions, signal: AbortSignal)
       life.close();
     }
     if (life.isDone || signal.aborted) return;
-    if (life.isOpen) options.onReset(life.brokenBecause ?? "");
+    if (life.wasOpen) options.onReset(life.brokenBecause ?? "");
     log.debug({ stream, after: last?.sequence ?? 0, reason: life.brokenBecause }, "Reading starts again.");
     await clock.sleep(retryDelayMs, signal);
   }
@@ -130,6 +131,7 @@ class ConsumerLife {
   #failure: unknown;
   brokenBecause: string | undefined;
   isDone = false;
+  wasOpen = false;
 
   constructor(options: OrderedOptions, last: LogPosition | undefined) {
     this.#options = options;
@@ -141,14 +143,11 @@ class ConsumerLife {
     this.#reviewedMs = options.clock.monotonicMs();
   }
 
-  get isOpen(): boolean {
-    return this.#consumer !== undefined;
-  }
-
   async open(): Promise<void> {
     const { api, stream, review } = this.#options;
     this.#done = await review(this.#last);
     this.#consumer = await api.createReader(stream, Math.max(1, this.#last?.sequence ?? 1), consumerInactiveMs);
+    this.wasOpen = true;
   }
 
   /** The next entry, or undefined when this consumer is of no more use. */
@@ -178,13 +177,16 @@ class ConsumerLife {
     this.#wake?.();
   }
 
+  /** May be called twice. */
   close(): void {
+    this.break("");
     this.#ticks.cancel();
     this.#unlisten();
     this.#subscription.close();
     const { api, link, stream } = this.#options;
     // The server forgets it by itself; this only is sooner.
     if (this.#consumer && link.connected) api.deleteReader(stream, this.#consumer).catch(() => {});
+    this.#consumer = undefined;
   }
 
   #pull(): void {

@@ -50,9 +50,13 @@ export function entrySubject(name: Omit<SegmentName, "epoch">, kind: LogKind, or
   return `dc.${name.datacenter}.${name.segment}.${kind}.${origin}`;
 }
 
-/** Undefined for a subject that this version does not know: a later one wrote it. */
-export function parseEntrySubject(subject: string): { readonly kind: LogKind; readonly origin: string } | undefined {
-  const [, , , kind, origin, ...rest] = subject.split(".");
+/** Undefined for a subject that is not the segment's or that this version does not know: a later one wrote it. */
+export function parseEntrySubject(
+  subject: string,
+  name: Omit<SegmentName, "epoch">,
+): { readonly kind: LogKind; readonly origin: string } | undefined {
+  const [dc, datacenter, segment, kind, origin, ...rest] = subject.split(".");
+  if (dc !== "dc" || datacenter !== name.datacenter || segment !== String(name.segment)) return undefined;
   if (origin === undefined || rest.length > 0 || !(kinds as readonly string[]).includes(kind!)) return undefined;
   return { kind: kind as LogKind, origin };
 }

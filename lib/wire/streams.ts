@@ -13,7 +13,6 @@ const wrongLastSequence = 10071;
 const consumerNotFound = 10014;
 const streamNotFound = 10059;
 const messageNotFound = 10037;
-export const streamNameInUse = 10058;
 export const subjectsOverlap = 10065;
 
 export interface StreamConfig {
@@ -35,7 +34,6 @@ export interface StreamConfig {
   readonly deny_purge?: boolean;
   readonly allow_rollup_hdrs?: boolean;
   readonly allow_direct?: boolean;
-  readonly sealed?: boolean;
   readonly mirror?: {
     readonly name: string;
     readonly filter_subject?: string;

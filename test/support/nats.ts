@@ -39,6 +39,9 @@ export async function startNats(
   const logFile = join(dir, "nats.log");
   await writeFile(configFile, render({ listen: address, storeDir: join(dir, "store") }));
   let child: ChildProcess | undefined;
+  // A test that dies leaves no server behind.
+  const killAtExit = () => child?.kill("SIGKILL");
+  process.on("exit", killAtExit);
   let exited: Promise<void> = Promise.resolve();
   const server: TestNats = {
     url: `nats://${address}`,
@@ -67,6 +70,7 @@ export async function startNats(
     resume: () => void child?.kill("SIGCONT"),
     async stop() {
       await server.kill();
+      process.off("exit", killAtExit);
       await rm(dir, { recursive: true, force: true });
     },
   };
