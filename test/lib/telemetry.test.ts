@@ -1,0 +1,111 @@
+import t from "tap";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
+import { type MetricDeclaration, metricTable } from "#/lib/telemetry/table.ts";
+
+t.test("every metric's name says what it is", (t) => {
+  const declarations: [string, MetricDeclaration][] = Object.entries(metricTable);
+  for (const [name, { help, labels, tiers, type, ...more }] of declarations) {
+    if (!/^heliograph_[a-z0-9_]+$/.test(name)) t.fail(`${name}: expected heliograph_ and lower case`);
+    if (name.endsWith("_total") !== (type === "counter"))
+      t.fail(`${name}: expected _total for counters and only for them`);
+    if (!help.endsWith(".")) t.fail(`${name}: expected a sentence as help`);
+    if (tiers.length === 0) t.fail(`${name}: expected a tier`);
+    if ("buckets" in more !== (type === "histogram"))
+      t.fail(`${name}: expected buckets for histograms and only for them`);
+    if (labels.some((label) => !/^[a-z_]+$/.test(label))) t.fail(`${name}: expected lower-case labels`);
+  }
+  t.pass(`${Object.keys(metricTable).length} metrics`);
+  t.end();
+});
+
+t.test("counters and gauges are exposed in the text format, those without labels from the start", (t) => {
+  const registry = createRegistry({ tier: "secondary" });
+  t.match(registry.expose(), /\nheliograph_secondary_samples_total 0\n/);
+  registry.add("heliograph_secondary_samples_total");
+  registry.add("heliograph_secondary_samples_total", 41);
+  registry.set("heliograph_secondary_targets", 7);
+  registry.add("heliograph_secondary_scrapes_total", 1, { outcome: "stored" });
+  const text = registry.expose();
+  t.match(
+    text,
+    "# HELP heliograph_secondary_samples_total Samples compacted into batches.\n# TYPE heliograph_secondary_samples_total counter\nheliograph_secondary_samples_total 42\n",
+  );
+  t.match(text, "heliograph_secondary_targets 7\n");
+  t.match(text, 'heliograph_secondary_scrapes_total{outcome="stored"} 1\n');
+  t.notMatch(text, "heliograph_secondary_spool_dropped_batches_total{", "labelled and never touched");
+  t.equal(registry.get("heliograph_secondary_samples_total"), 42);
+  t.end();
+});
+
+t.test("histograms count into cumulative buckets", (t) => {
+  const registry = createRegistry({ tier: "global" });
+  for (const value of [0.001, 0.003, 1, 100]) {
+    registry.observe("heliograph_query_duration_seconds", value, { endpoint: "query" });
+  }
+  const lines = registry
+    .expose()
+    .split("\n")
+    .filter((line) => line.startsWith("heliograph_query_duration_seconds"));
+  t.same(lines, [
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="0.001"} 1',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="0.005"} 2',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="0.02"} 2',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="0.1"} 2',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="0.5"} 2',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="2"} 3',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="10"} 3',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="60"} 3',
+    'heliograph_query_duration_seconds_bucket{endpoint="query",le="+Inf"} 4',
+    'heliograph_query_duration_seconds_sum{endpoint="query"} 101.004',
+    'heliograph_query_duration_seconds_count{endpoint="query"} 4',
+  ]);
+  t.end();
+});
+
+t.test("label values are escaped", (t) => {
+  const registry = createRegistry({ tier: "global" });
+  registry.set("heliograph_log_connected", 1, { datacenter: 'a"b\\c\nd' });
+  t.match(registry.expose(), 'heliograph_log_connected{datacenter="a\\"b\\\\c\\nd"} 1\n');
+  t.end();
+});
+
+t.test("a series can be forgotten", (t) => {
+  const registry = createRegistry({ tier: "global" });
+  registry.set("heliograph_log_connected", 1, { datacenter: "dc1" });
+  registry.remove("heliograph_log_connected", { datacenter: "dc1" });
+  t.notMatch(registry.expose(), "dc1");
+  t.end();
+});
+
+t.test("gauges can be read at the moment of exposition", (t) => {
+  const registry = createRegistry({ tier: "secondary" });
+  let targets = 0;
+  registry.onCollect(() => registry.set("heliograph_secondary_targets", ++targets));
+  registry.expose();
+  t.match(registry.expose(), "heliograph_secondary_targets 2\n");
+  t.end();
+});
+
+t.test("too many series of one metric end in one that is called other", (t) => {
+  const registry = createRegistry({ tier: "global" });
+  for (let i = 0; i < 1500; i++) registry.add("heliograph_http_requests_total", 1, { route: `/r${i}`, status: "2xx" });
+  const lines = registry
+    .expose()
+    .split("\n")
+    .filter((line) => line.startsWith("heliograph_http_requests_total"));
+  t.equal(lines.length, 1001);
+  t.ok(lines.includes('heliograph_http_requests_total{route="other",status="other"} 500'));
+  t.end();
+});
+
+t.test("a metric of another tier, or with other labels than declared, is a bug", (t) => {
+  const registry = createRegistry({ tier: "secondary" });
+  t.throws(() => registry.add("heliograph_global_datacenter_state"), {
+    name: "BrokenInvariant",
+    message: /BUG: .* tier secondary/,
+  });
+  t.throws(() => registry.add("heliograph_secondary_scrapes_total"), {
+    message: /expected the labels \{outcome\}, got \{\}/,
+  });
+  t.end();
+});
