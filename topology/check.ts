@@ -14,6 +14,9 @@ import {
   type Topology,
 } from "#/topology/schema.ts";
 
+/** The hub's own (nats.ts). */
+const hubDomain = "hub";
+
 /** Instant queries look back 5 minutes; with less than twice that in memory even a dashboard's newest point goes to disk. */
 const headRetentionMsMin = 10 * minuteMs;
 
@@ -53,10 +56,13 @@ function checkNames(topology: Topology): Finding[] {
     ]),
   ];
   const datacenters = topology.datacenters.map(({ name }, d) => ({ name, path: ["datacenters", d, "name"] }));
-  const domains = topology.datacenters.map(({ name, nats }, d) => ({
-    name: nats.domain ?? name,
-    path: ["datacenters", d, ...(nats.domain ? ["nats", "domain"] : ["name"])],
-  }));
+  const domains = [
+    { name: hubDomain, path: ["global", "nats"] },
+    ...topology.datacenters.map(({ name, nats }, d) => ({
+      name: nats.domain ?? name,
+      path: ["datacenters", d, ...(nats.domain ? ["nats", "domain"] : ["name"])],
+    })),
+  ];
   const repeatedDatacenters = repeated(datacenters, "a data centre's name, unique in the federation");
   // A data centre's name is its domain's too, unless it has one: that fault is told once.
   const told = new Set(repeatedDatacenters.map(({ path }) => formatPath(path)));

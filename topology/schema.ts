@@ -73,7 +73,8 @@ const fileSdConfig = z.strictObject({
         .string()
         .regex(/\.(ya?ml|json)$/, "a file name that ends in .yml, .yaml or .json, whose last part may hold one *"),
     )
-    .min(1),
+    .min(1)
+    .describe("Relative paths start at this file's directory; the last part may hold one `*`."),
   refresh_interval: duration
     .default("5m")
     .describe("Read again this often, beside at once when the directory changes."),
@@ -114,14 +115,16 @@ export const scrapeConfig = z.strictObject({
   file_sd_configs: z.array(fileSdConfig).default([]).describe("Targets that are written in files, which are watched."),
 });
 
+const processName = name.describe("Unique over all tiers; `--name` says it at the start.");
+
 const primary = z.strictObject({
-  name,
+  name: processName,
   http: listener.describe("Queries, health and /metrics."),
   grpc: listener.describe("Secondaries push here."),
 });
 
 const secondary = z.strictObject({
-  name,
+  name: processName,
   capacity: z.int().min(1).default(5000).describe("Targets that it may own."),
   http: listener.describe("Its /targets page, health and /metrics."),
 });
@@ -133,19 +136,24 @@ const retention = z.strictObject({
 });
 
 const datacenter = z.strictObject({
-  name,
+  name: name.describe("The data centre label of everything scraped here."),
   region: z.string().min(1).describe("The region label of everything scraped here."),
   labels: labels.default({}).describe("Added to every target of this data centre."),
-  nats: z.strictObject({
-    servers: natsServers.describe("This data centre's own servers."),
-    domain: name.optional().describe("JetStream domain; the data centre's name when it is left out."),
-    user: z.string().default("heliograph").describe("The primaries' user at these servers."),
-    password_file: z.string().optional().describe("Password of this data centre's primaries at its own NATS servers."),
-    leaf_password_file: z.string().optional().describe("Password of this data centre's NATS servers at the hub."),
-    log_bytes_max: byteSize.default("10GiB").describe("Room for the longest cut to ride out."),
-    log_age_max: duration.default("3d").describe("How long the log keeps what it holds."),
-    replicas: replicas.describe("Copies of the log: 1, or 3 on three servers."),
-  }),
+  nats: z
+    .strictObject({
+      servers: natsServers.describe("Where the primaries reach them."),
+      domain: name.optional().describe("JetStream domain; the data centre's name when it is left out."),
+      user: z.string().default("heliograph").describe("The primaries' user at these servers."),
+      password_file: z
+        .string()
+        .optional()
+        .describe("Password of this data centre's primaries at its own NATS servers."),
+      leaf_password_file: z.string().optional().describe("Password of this data centre's NATS servers at the hub."),
+      log_bytes_max: byteSize.default("10GiB").describe("Room for the longest cut to ride out."),
+      log_age_max: duration.default("3d").describe("How long the log keeps what it holds."),
+      replicas: replicas.describe("Copies of the log: 1, or 3 on three servers."),
+    })
+    .describe("The NATS servers that hold this data centre's log."),
   primaries: z.array(primary).min(1).max(2).describe("A failover pair, or one alone."),
   secondaries: z.array(secondary).min(1).describe("They scrape."),
   head_retention: duration
@@ -155,24 +163,26 @@ const datacenter = z.strictObject({
 });
 
 const global = z.strictObject({
-  nats: z.strictObject({
-    servers: natsServers.describe("The hub."),
-    leaf_servers: z
-      .array(
-        z
-          .string()
-          .regex(
-            /^(nats-leaf|nats|tls):\/\/[^\s]+:\d{1,5}$/,
-            "a leaf address like nats-leaf://127.0.0.1:7422 or tls://hub.example:7422",
-          ),
-      )
-      .min(1)
-      .describe("Where data centres' NATS servers join the hub."),
-    password_file: z.string().optional().describe("Password of the globals at the hub."),
-    replicas: replicas.describe("Copies of each mirror: 1, or 3 on three servers."),
-  }),
+  nats: z
+    .strictObject({
+      servers: natsServers.describe("Where the globals reach the hub."),
+      leaf_servers: z
+        .array(
+          z
+            .string()
+            .regex(
+              /^(nats-leaf|nats|tls):\/\/[^\s]+:\d{1,5}$/,
+              "a leaf address like nats-leaf://127.0.0.1:7422 or tls://hub.example:7422",
+            ),
+        )
+        .min(1)
+        .describe("Where data centres' NATS servers join the hub."),
+      password_file: z.string().optional().describe("Password of the globals at the hub."),
+      replicas: replicas.describe("Copies of each mirror: 1, or 3 on three servers."),
+    })
+    .describe("The hub: NATS servers that the data centres' logs are carried to."),
   pair: z
-    .array(z.strictObject({ name, http: listener.describe("Queries, pages, health and /metrics.") }))
+    .array(z.strictObject({ name: processName, http: listener.describe("Queries, pages, health and /metrics.") }))
     .min(1)
     .max(2)
     .describe("A failover pair, or one alone."),
@@ -183,7 +193,8 @@ const global = z.strictObject({
         .regex(/^(file|s3|memory):\/\//, "a URL that begins with file://, s3:// or memory://")
         .describe("Where closed days are kept."),
     })
-    .optional(),
+    .optional()
+    .describe("The cold archive; none is kept when it is left out."),
 });
 
 export const topologySchema = z
@@ -195,7 +206,8 @@ export const topologySchema = z
         datacenter: labelName.default("datacenter").describe("The label that carries the data centre's name."),
         region: labelName.default("region").describe("The label that carries its region."),
       })
-      .default({ datacenter: "datacenter", region: "region" }),
+      .default({ datacenter: "datacenter", region: "region" })
+      .describe("What the labels are called that say where a series comes from."),
     tls: z
       .strictObject({ global: tls.optional(), primary: tls.optional(), secondary: tls.optional() })
       .default({})
@@ -207,7 +219,8 @@ export const topologySchema = z
         scrape_interval: duration.default("15s").describe("How often targets are scraped."),
         scrape_timeout: duration.default("10s").describe("How long one scrape may take."),
       })
-      .default({ scrape_interval: "15s", scrape_timeout: "10s" }),
+      .default({ scrape_interval: "15s", scrape_timeout: "10s" })
+      .describe("For scrape configs that do not say it themselves."),
     global: global.describe("The global tier and its hub."),
     datacenters: z.array(datacenter).min(1).describe("Each keeps itself, and is carried to the global tier."),
     scrape_configs: z.array(scrapeConfig).default([]).describe("Scraped in every data centre, beside its own."),

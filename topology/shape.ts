@@ -2,7 +2,7 @@
 // that was probably meant.
 
 import { z } from "zod";
-import { countOf, type Finding, type Path, showValue } from "#/topology/problem.ts";
+import { countOf, type Finding, formatPath, type Path, showValue } from "#/topology/problem.ts";
 import { topologySchema } from "#/topology/schema.ts";
 import { nearest } from "#/topology/suggest.ts";
 import { unsupportedBecause } from "#/topology/unsupported.ts";
@@ -12,10 +12,14 @@ type Issue = z.core.$ZodIssue;
 /** The first `countMax` of them. */
 export function shapeFindings(issues: readonly Issue[], value: unknown, countMax: number): Finding[] {
   const findings: Finding[] = [];
+  const wrongTypes = new Set<string>();
   for (const issue of issues) {
     const room = countMax - findings.length;
     if (room <= 0) break;
     const path = issue.path as Path;
+    // zod measures the length of a text even where a list was expected.
+    if (wrongTypes.has(formatPath(path))) continue;
+    if (issue.code === "invalid_type") wrongTypes.add(formatPath(path));
     if (issue.code === "unrecognized_keys") {
       findings.push(...issue.keys.slice(0, room).map((key) => unknownKey(path, key)));
     } else if (issue.code === "invalid_key") {
