@@ -9,7 +9,7 @@ import {
   type ValueType,
   type VectorSelector,
 } from "#/lib/promql/ast.ts";
-import { ParseError, quoted, type Span } from "#/lib/promql/errors.ts";
+import { ParseError, QueryError, quoted, type Span } from "#/lib/promql/errors.ts";
 
 const typeWords: Readonly<Record<ValueType, string>> = {
   scalar: "scalar",
@@ -104,17 +104,8 @@ export function checkExpression(query: string, expression: Expression): ValueTyp
 export function checkSelector(query: string, selector: VectorSelector, style: "position" | "names"): void {
   if (selector.name !== "") return;
   if (selector.matchers.some((matcher) => !matcher.matches(""))) return;
-  if (style === "names") throw new EmptySelector();
+  if (style === "names") throw new QueryError("parse", "match[] must contain at least one non-empty matcher");
   throw new ParseError(query, selector, "vector selector must contain at least one non-empty matcher");
-}
-
-/** A `match[]` that would select everything. */
-export class EmptySelector extends Error {
-  override readonly name = "EmptySelector";
-
-  constructor() {
-    super("match[] must contain at least one non-empty matcher");
-  }
 }
 
 function expectType(query: string, expression: Expression, wanted: ValueType, context: string): void {
