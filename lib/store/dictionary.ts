@@ -26,7 +26,7 @@ export class HeldLayout {
   /** The number of the row at each position. */
   readonly rows: Uint32Array;
   readonly families: readonly MetricFamily[];
-  /** How many chunks have it. */
+  /** How many chunks have it, or are about to. */
   chunks = 0;
   /** Positions in ascending order of their rows' numbers. */
   readonly #order: Uint32Array;
@@ -69,7 +69,7 @@ export class Dictionary {
     for (const name of reportRows) this.#holdRow(name, []).layouts++;
   }
 
-  /** The held form of a layout. `release` it unless a chunk takes it. */
+  /** The held form of a layout. Count whoever has it in `chunks`, and `release` it when one lets go. */
   hold(layout: Layout): HeldLayout {
     const known = this.#layouts.get(layout.id);
     if (known) return known;

@@ -17,11 +17,11 @@ import type { MetricFamily } from "#/lib/model/layout.ts";
 import { reportRows, type Scrape } from "#/lib/model/scrape.ts";
 import type { MatcherSets, SampleSource, Selection, SeriesSamples, TimeRange } from "#/lib/model/source.ts";
 import { isAbsent, wordsOf } from "#/lib/model/value.ts";
-import { encodeFacts } from "#/lib/store/chunk.ts";
+import { type Chunk, encodeFacts } from "#/lib/store/chunk.ts";
 import { Dictionary, isReportRow } from "#/lib/store/dictionary.ts";
 import { hasLabel, Plan, TargetIndex } from "#/lib/store/index.ts";
 import { Timeline } from "#/lib/store/timeline.ts";
-import { inOrder, overlaps, SampleBuffer, Walk } from "#/lib/store/walk.ts";
+import { chunksOverlapping, chunksWithin, inOrder, SampleBuffer, Walk } from "#/lib/store/walk.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 
 /** Samples that a query copies before it lets others have the event loop: some 20 ms. */
@@ -84,12 +84,14 @@ export class Head implements SampleSource {
       this.#targets.add(timeline);
     }
     const held = this.#dictionary.hold(layout);
+    held.chunks++;
     const outcome = timeline.place({
       facts: encodeFacts(facts, countPresent(values, layout.rows.length)),
       layout: held,
       values,
       timestamps,
     });
+    held.chunks--;
     this.#dictionary.release(held);
     if (outcome === "merged") this.#metrics.add("heliograph_head_late_scrapes_total", 1, { result: "merged" });
     if (outcome === "repeated" || outcome === "replaced") this.#metrics.add("heliograph_head_repeated_slots_total");
@@ -134,7 +136,7 @@ export class Head implements SampleSource {
     const found: SeriesSamples[] = [];
     const buffer = new SampleBuffer();
     let samples = 0;
-    for (const { timeline, rows } of this.#selected(matchers, within)) {
+    for (const { timeline, rows } of this.#selected(matchers, within, chunksWithin)) {
       const walk = new Walk(timeline, within, buffer);
       for (const row of rows) {
         const walked = walk.samplesOf(row);
@@ -201,14 +203,15 @@ export class Head implements SampleSource {
     return { fromMs: Math.max(range.fromMs, this.#floorMs), untilMs: range.untilMs };
   }
 
-  /** Each target with the selected rows that may have samples within the range. */
+  /** Each target with the selected rows of those chunks. */
   *#selected(
     matchers: readonly Matcher[],
     range: TimeRange,
+    chunksOf: (chunks: readonly Chunk[], range: TimeRange) => readonly Chunk[],
   ): Generator<{ readonly timeline: Timeline; readonly rows: ReadonlySet<number> }> {
     const plan = new Plan(this.#dictionary, this.#targets, matchers);
     for (const timeline of plan.timelines()) {
-      const chunks = timeline.chunks.filter((chunk) => overlaps(chunk, range));
+      const chunks = chunksOf(timeline.chunks, range);
       const rows = new Set<number>();
       for (const layout of new Set(chunks.map((chunk) => chunk.layout))) {
         for (const { row, targets } of plan.rowsOf(layout)) if (targets.has(timeline)) rows.add(row);
@@ -229,7 +232,7 @@ export class Head implements SampleSource {
   ): Promise<void> {
     let visited = 0;
     for (const matchers of sets.length === 0 ? [[]] : sets) {
-      for (const { timeline, rows } of this.#selected(matchers, this.#clip(range))) {
+      for (const { timeline, rows } of this.#selected(matchers, this.#clip(range), chunksOverlapping)) {
         for (const row of rows) visit(timeline, row);
         visited += rows.size;
         if (visited < seriesPerTurn) continue;

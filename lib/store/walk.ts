@@ -152,16 +152,17 @@ const reportColumns = [
   factSeriesAdded,
 ] as const satisfies readonly number[] & { readonly length: (typeof reportRows)["length"] };
 
-/** Whether some sample of the chunk may lie in the range. */
-export function overlaps(chunk: Chunk, { fromMs, untilMs }: TimeRange): boolean {
-  return (
-    (chunk.fromMs <= untilMs && chunk.untilMs >= fromMs) ||
-    chunk.ownTimes.some((own) => own.timestampMs >= fromMs && own.timestampMs <= untilMs)
+/** Those with scrapes, or samples with times of their own, within the range. */
+export function chunksOverlapping(chunks: readonly Chunk[], { fromMs, untilMs }: TimeRange): readonly Chunk[] {
+  return chunks.filter(
+    (chunk) =>
+      (chunk.fromMs <= untilMs && chunk.untilMs >= fromMs) ||
+      chunk.ownTimes.some((own) => own.timestampMs >= fromMs && own.timestampMs <= untilMs),
   );
 }
 
 /** Those that a walk must see: the ones within the range, and the one before it that says what was alive. */
-function chunksWithin(chunks: readonly Chunk[], range: TimeRange): readonly Chunk[] {
+export function chunksWithin(chunks: readonly Chunk[], range: TimeRange): readonly Chunk[] {
   if (chunks.some((chunk) => chunk.ownTimes.length > 0)) return chunks;
   let first = chunks.findIndex((chunk) => chunk.untilMs >= range.fromMs);
   if (first < 0) first = chunks.length;
