@@ -315,10 +315,15 @@ export class Replica {
   #isRepeat(entry: LogEntry): boolean {
     if (entry.kind !== "batch") return false;
     const header = headerOf(entry.payload);
-    if (header instanceof BadBatch) return false;
+    if (header instanceof BadBatch || !this.#isOwn(entry, header)) return false;
     if (this.#runs.get(runKey(header))?.has(header.sequence) !== true) return false;
     this.#options.metrics.add("heliograph_replica_repeated_batches_total", 1, this.#label);
     return true;
+  }
+
+  /** The subject says who was allowed to write it; the batch must not claim to be another's. */
+  #isOwn(entry: LogEntry, header: BatchHeader): boolean {
+    return header.datacenter === this.#options.datacenter && header.secondary === entry.origin;
   }
 
   /** What an entry means, new or replayed. Nothing in it may throw for what is in the entry. */
@@ -340,7 +345,7 @@ export class Replica {
   async #takeBatch(entry: LogEntry, place: JournalPlace): Promise<void> {
     const header = headerOf(entry.payload);
     if (header instanceof BadBatch) return this.#badBatch(header.code, `${nameOf(entry)}: ${header.message}`);
-    if (header.datacenter !== this.#options.datacenter || header.secondary !== entry.origin) {
+    if (!this.#isOwn(entry, header)) {
       const claimed = `${header.datacenter}/${header.secondary}`;
       const expected = `${this.#options.datacenter}/${entry.origin}`;
       return this.#badBatch("foreign", `${nameOf(entry)}: expected a batch of ${expected}, got one of ${claimed}`);

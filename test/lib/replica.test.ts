@@ -1,0 +1,554 @@
+import t from "tap";
+import { minuteMs } from "#/lib/bytes/units.ts";
+import { RunEncoder } from "#/lib/codec/encode.ts";
+import { encodeGeneration } from "#/lib/codec/generation.ts";
+import type { Disk } from "#/lib/journal/disk.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
+import { DecimalColumn } from "#/lib/model/decimal.ts";
+import { encodeHeartbeat } from "#/lib/model/heartbeat.ts";
+import type { RunId } from "#/lib/model/identity.ts";
+import { labelsRecord } from "#/lib/model/labels.ts";
+import type { ScrapedTarget } from "#/lib/model/scrape.ts";
+import { slotAt, slotTimeMs } from "#/lib/model/target.ts";
+import { isStale, wordsOf } from "#/lib/model/value.ts";
+import { seededRandom } from "#/lib/random/random.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "#/lib/replica/record.ts";
+import { Replica } from "#/lib/replica/replica.ts";
+import { beyondMax } from "#/lib/replica/run.ts";
+import { Head } from "#/lib/store/head.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
+import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
+import { type MemoryDisk, memoryDisk } from "#/test/support/memory-disk.ts";
+import { MemoryLog } from "#/test/support/memory-log.ts";
+import { layoutFrom, scrapedTarget, scrapeOf } from "#/test/support/scrapes.ts";
+
+const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+t.comment(`SEED=${seed}`);
+
+const startMs = 1_700_000_000_000;
+const layout = layoutFrom("a", "b{x=1}");
+const run: RunId = { datacenter: "paris", secondary: "s1", bootEpoch: 1, shard: 0, run: 1 };
+const targets = ["a:1", "b:1", "c:1"].map((instance) => scrapedTarget({ job: "web", instance, datacenter: "paris" }));
+
+/** One shard of a secondary: every call is a round of scrapes of all targets and the batch that they make. */
+class Sender {
+  readonly #encoder: RunEncoder;
+  #slotsAfterStart = 0;
+
+  constructor(id: RunId = run) {
+    this.#encoder = new RunEncoder(id);
+  }
+
+  /** Values are a function of the slot, so that a missing or foreign one shows. */
+  batch(of: readonly ScrapedTarget[] = targets): Uint8Array {
+    const round = this.#slotsAfterStart++;
+    for (const target of of) {
+      const slot = slotAt(target, startMs) + 1 + round;
+      const values = new DecimalColumn();
+      values.reserve(2);
+      values.length = 2;
+      values.setDecimal(0, slot % 1000, 0);
+      values.setDecimal(1, 15 + (slot % 7), -1);
+      const { facts } = scrapeOf(target, { slot, layout, values: [0, 0] });
+      this.#encoder.add({ target, facts, layout, values, timestamps: [] });
+    }
+    return this.#encoder.flush({ nowMs: startMs + round * 15_000, watermarkMs: 0, generation: 1 })!.bytes;
+  }
+
+  batches(count: number): Uint8Array[] {
+    return Array.from({ length: count }, () => this.batch());
+  }
+}
+
+interface World {
+  readonly disk: MemoryDisk;
+  readonly log: MemoryLog;
+  readonly clock: ManualClock;
+}
+
+function newWorld(firstSequence = 1): World {
+  return {
+    disk: memoryDisk(),
+    log: new MemoryLog({ stream: "dc-paris-1-1", firstSequence }),
+    clock: manualClock(startMs),
+  };
+}
+
+async function openReplica({ disk, clock }: { readonly disk: Disk; readonly clock: ManualClock }, head?: Head) {
+  const metrics = createRegistry({ tier: "global" });
+  const ownHead = head ?? new Head({ metrics });
+  const replica = await Replica.open({
+    datacenter: "paris",
+    dir: "/journal",
+    head: ownHead,
+    headRetentionMs: 120 * minuteMs,
+    disk,
+    clock,
+    log: silentLogger(),
+    metrics,
+  });
+  return { replica, head: ownHead, metrics };
+}
+
+/** Lets the replica read what the log has. */
+async function readAll(replica: Replica, world: World): Promise<void> {
+  const stop = new AbortController();
+  const running = replica.run(world.log, stop.signal);
+  for (let i = 0; i < 10_000; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const last = world.log.entries.at(-1)?.position;
+    if (!last || (replica.position?.sequence === last.sequence && replica.position.created === last.created)) break;
+    if (i % 20 === 19) await world.clock.advance(1000);
+  }
+  await new Promise((resolve) => setImmediate(resolve));
+  stop.abort();
+  await running;
+}
+
+/** Everything that the head answers, as text. */
+async function answers(head: Head): Promise<string[]> {
+  const range = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY };
+  const { series } = await head.select([], range, new AbortController().signal);
+  return series.map(({ labels, timesMs, values }) => {
+    const words = wordsOf(values);
+    const samples = Array.from(timesMs, (timeMs, i) => `${timeMs}=${isStale(words, i) ? "stale" : values[i]}`);
+    return `${JSON.stringify(labelsRecord(labels))} ${samples.join(" ")}`;
+  });
+}
+
+async function valuesOf(head: Head, target: ScrapedTarget): Promise<string> {
+  const all = await answers(head);
+  const line = all.find(
+    (text) => text.includes('"__name__":"a"') && text.includes(target.labels.find(([n]) => n === "instance")![1]),
+  );
+  return (line ?? "").replace(/^.*\} /, "");
+}
+
+/** What `a` of that target is in the rounds from 0 on that are named. */
+function expectedValues(target: ScrapedTarget, rounds: readonly number[]): string {
+  return rounds
+    .map((round) => slotAt(target, startMs) + 1 + round)
+    .map((slot) => `${slotTimeMs(target, slot)}=${slot % 1000}`)
+    .join(" ");
+}
+
+function upTo(count: number, from = 0): number[] {
+  return Array.from({ length: count - from }, (_, i) => from + i);
+}
+
+function heartbeat(sentMs: number, replica = "p1"): Uint8Array {
+  return encodeHeartbeat({
+    version: 1,
+    replica,
+    sentMs,
+    leaseToken: 0,
+    created: "2026-01-01T00:00:00Z",
+    lagMs: 0,
+    secondaries: [],
+  });
+}
+
+function generation(number: number, token: number, of: readonly ScrapedTarget[], validFromMs = startMs): Uint8Array {
+  return encodeGeneration({
+    datacenter: "paris",
+    number,
+    token,
+    primary: "p1",
+    validFromMs,
+    secondaries: [{ name: "s1", capacity: 5000 }],
+    targets: [...of]
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map(({ id, labels, intervalMs }) => ({
+        owner: "s1",
+        target: {
+          id,
+          job: "web",
+          url: "http://x/metrics",
+          labels,
+          intervalMs,
+          timeoutMs: 10_000,
+          options: {
+            honorLabels: false,
+            honorTimestamps: true,
+            sampleLimit: 0,
+            labelLimit: 0,
+            labelNameLengthLimit: 0,
+            labelValueLengthLimit: 0,
+            bodyBytesMax: 0,
+          },
+        },
+      })),
+  });
+}
+
+t.test("what is in the log is in the head, and becomes durable within a second", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  for (const batch of new Sender().batches(5)) world.log.append("batch", "s1", batch);
+  let moved = 0;
+  replica.onDurable(() => moved++);
+  await readAll(replica, world);
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(5)));
+  t.same(replica.watermarks(), [], "read, but not yet fsynced");
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 5 }]);
+  t.equal(moved, 1);
+  t.equal(metrics.get("heliograph_replica_samples_total", { datacenter: "paris" }), 30);
+  const { up, down, targets: seen, samplesPerSecond, missingBatches } = replica.summary();
+  t.same({ up, down, seen, missingBatches }, { up: 3, down: 0, seen: 3, missingBatches: 0 });
+  t.ok(samplesPerSecond > 0);
+  await replica.close();
+});
+
+t.test("a batch that the log has twice is kept once", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const batches = new Sender().batches(3);
+  for (const batch of [...batches, batches[1]!, batches[2]!]) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  t.equal(await valuesOf(head, targets[1]!), expectedValues(targets[1]!, upTo(3)));
+  t.equal(metrics.get("heliograph_replica_repeated_batches_total", { datacenter: "paris" }), 2);
+  t.equal(metrics.get("heliograph_head_repeated_slots_total"), 0);
+  t.equal(replica.position?.sequence, 5);
+  await replica.close();
+});
+
+t.test("two batches that changed places are put right, without a hole", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const [one, two, three, four] = new Sender().batches(4);
+  for (const batch of [one!, three!, two!, four!]) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(4)));
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 4 }]);
+  t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 0);
+  await replica.close();
+});
+
+t.test("a hole is counted, holds the watermark back, and does not hide the present for ever", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const sender = new Sender();
+  const batches = sender.batches(30);
+  for (const batch of batches.slice(0, 4)) world.log.append("batch", "s1", batch);
+  for (const batch of batches.slice(5)) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 4 }], "nothing behind the hole is claimed");
+  t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 1);
+  t.ok(metrics.get("heliograph_replica_unreadable_scrapes_total", { datacenter: "paris" }) > 0);
+  t.equal(replica.summary().missingBatches, 1);
+  t.match(replica.problems, [{ code: "hole_in_run", message: "paris/s1/1/0/1: 1 batches after 4 are missing" }]);
+  const before = await valuesOf(head, targets[0]!);
+  t.ok(before.endsWith(expectedValues(targets[0]!, [29])), "after a keyframe the present is there");
+
+  await t.test("when the missing batch comes after all, everything is readable", async (t) => {
+    world.log.append("batch", "s1", batches[4]!);
+    await readAll(replica, world);
+    for (const target of targets) t.equal(await valuesOf(head, target), expectedValues(target, upTo(30)));
+    await world.clock.advance(1000);
+    t.same(replica.watermarks(), [{ ...run, sequence: 30 }]);
+    t.equal(replica.summary().missingBatches, 0);
+  });
+  const live = await answers(head);
+  await replica.close();
+  const again = await openReplica(world);
+  t.same(await answers(again.head), live, "and after a restart the same");
+  t.same(again.replica.watermarks(), [{ ...run, sequence: 30 }]);
+  await again.replica.close();
+});
+
+t.test("a quiet run's hole is noticed by the heartbeats that go by", async (t) => {
+  const world = newWorld();
+  const { replica, metrics } = await openReplica(world);
+  const batches = new Sender().batches(3);
+  world.log.append("batch", "s1", batches[0]!);
+  world.log.append("batch", "s1", batches[2]!);
+  for (let i = 0; i < 5; i++) world.log.append("heartbeat", "p1", heartbeat(startMs + i * 1000));
+  await readAll(replica, world);
+  t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 0);
+  world.log.append("heartbeat", "p1", heartbeat(startMs + 5000));
+  await readAll(replica, world);
+  t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 1);
+  await replica.close();
+});
+
+t.test("a hole that nobody fills becomes final, and the run goes on behind it", async (t) => {
+  const world = newWorld();
+  const { replica, head } = await openReplica(world);
+  const sender = new Sender();
+  world.log.append("batch", "s1", sender.batch());
+  sender.batch();
+  for (let i = 0; i <= beyondMax + 2; i++) world.log.append("batch", "s1", sender.batch([targets[0]!]));
+  await readAll(replica, world);
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 2 + beyondMax + 3 }]);
+  t.equal(replica.problems.at(-1)?.code, "batches_lost");
+  const rounds = beyondMax + 5;
+  t.ok((await valuesOf(head, targets[0]!)).endsWith(expectedValues(targets[0]!, [rounds - 2, rounds - 1])));
+  await replica.close();
+});
+
+t.test("what is bad in the log is named and counted, and ends nothing", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const [one, two, three] = new Sender().batches(3);
+  const damaged = two!.slice();
+  damaged[damaged.length >>> 1]! ^= 1;
+  world.log.append("batch", "s1", one!);
+  world.log.append("batch", "s1", damaged);
+  world.log.append("batch", "s1", new Uint8Array(3));
+  world.log.append("batch", "s2", new Sender().batch());
+  world.log.append("batch", "s1", new Sender({ ...run, datacenter: "berlin" }).batch());
+  world.log.append("heartbeat", "p1", new Uint8Array(5));
+  world.log.append("generation", "p1", new Uint8Array(5));
+  world.log.append("batch", "s1", two!);
+  world.log.append("batch", "s1", three!);
+  await readAll(replica, world);
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(3)));
+  const bad = (code: string) => metrics.get("heliograph_replica_bad_batches_total", { datacenter: "paris", code });
+  t.same([bad("bad_checksum"), bad("truncated"), bad("foreign")], [1, 1, 2]);
+  t.match(replica.problems[0], { code: "bad_batch", message: /^dc-paris-1-1 entry 2 \(batch of s1\): bad_checksum/ });
+  t.equal(replica.problems.length, 6);
+  await replica.close();
+  const again = await openReplica(world);
+  t.equal(await valuesOf(again.head, targets[0]!), expectedValues(targets[0]!, upTo(3)), "nor a restart");
+  t.same(again.replica.problems, [], "which does not tell it again");
+  await again.replica.close();
+});
+
+t.test("generations: the newest is kept, a fenced one refused, and dropped targets end", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const numbers: number[] = [];
+  replica.onGeneration(({ number }) => numbers.push(number));
+  world.log.append("generation", "p1", generation(1, 5, targets));
+  world.log.append("batch", "s1", new Sender().batch());
+  const endMs = startMs + 60_000;
+  world.log.append("generation", "p1", generation(2, 7, targets.slice(1), endMs));
+  world.log.append("generation", "p2", generation(3, 6, targets));
+  world.log.append("generation", "p1", generation(2, 7, targets.slice(1), endMs));
+  await readAll(replica, world);
+  t.same(numbers, [1, 2]);
+  t.equal(replica.generation?.number, 2);
+  t.equal(metrics.get("heliograph_replica_refused_entries_total", { datacenter: "paris", code: "fenced" }), 1);
+  t.equal(await valuesOf(head, targets[0]!), `${expectedValues(targets[0]!, [0])} ${endMs}=stale`);
+  t.equal(await valuesOf(head, targets[1]!), expectedValues(targets[1]!, [0]));
+  const { targets: count, up } = replica.summary();
+  t.same({ count, up }, { count: 2, up: 2 });
+  await replica.close();
+  const again = await openReplica(world);
+  t.equal(again.replica.generation?.number, 2);
+  t.equal(await valuesOf(again.head, targets[0]!), `${expectedValues(targets[0]!, [0])} ${endMs}=stale`);
+  await again.replica.close();
+});
+
+t.test("the newest heartbeat says how old the present is", async (t) => {
+  const world = newWorld();
+  const { replica, metrics } = await openReplica(world);
+  const heard: string[] = [];
+  replica.onHeartbeat(({ origin, sentMs }) => heard.push(`${origin} ${sentMs - startMs}`));
+  world.log.append("heartbeat", "p1", heartbeat(startMs - 3000));
+  world.log.append("heartbeat", "p2", heartbeat(startMs - 2000, "p2"));
+  world.log.append("heartbeat", "p1", heartbeat(startMs - 5000));
+  await readAll(replica, world);
+  t.same(heard, ["p1 -3000", "p2 -2000"], "an older one of the same primary is nothing new");
+  t.equal(replica.lastHeartbeat?.origin, "p2");
+  metrics.expose();
+  t.equal(metrics.get("heliograph_replica_lag_seconds", { datacenter: "paris" }), 2);
+  await replica.close();
+});
+
+t.test("a log that was made anew, or lost entries, is said and counted, and read on", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const batches = new Sender().batches(6);
+  for (const batch of batches.slice(0, 3)) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  world.log.recreate("2026-02-02T00:00:00Z");
+  for (const batch of batches.slice(1, 4)) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  t.equal(metrics.get("heliograph_replica_log_breaks_total", { datacenter: "paris", code: "recreated" }), 1);
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(4)));
+  t.equal(replica.position?.created, "2026-02-02T00:00:00Z");
+  world.log.append("heartbeat", "p1", heartbeat(startMs));
+  world.log.append("heartbeat", "p1", heartbeat(startMs));
+  world.log.expire(5);
+  for (const batch of batches.slice(4)) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  t.equal(metrics.get("heliograph_replica_log_breaks_total", { datacenter: "paris", code: "hole" }), 1);
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(6)));
+  t.same(
+    replica.problems.map(({ code }) => code),
+    ["recreated", "hole"],
+  );
+  await replica.close();
+});
+
+t.test(
+  "a new replica takes runs as it finds them when the log's start is gone, and as holes when it is not",
+  async (t) => {
+    const batches = new Sender().batches(9);
+    const late = newWorld(100);
+    for (const batch of batches.slice(3)) late.log.append("batch", "s1", batch);
+    const joined = await openReplica(late);
+    await readAll(joined.replica, late);
+    await late.clock.advance(1000);
+    t.same(joined.replica.watermarks(), [{ ...run, sequence: 9 }]);
+    await joined.replica.close();
+    const again = await openReplica(late);
+    t.same(again.replica.watermarks(), [{ ...run, sequence: 9 }], "also after a restart");
+    await again.replica.close();
+
+    const whole = newWorld();
+    for (const batch of batches.slice(3)) whole.log.append("batch", "s1", batch);
+    const holed = await openReplica(whole);
+    await readAll(holed.replica, whole);
+    await whole.clock.advance(1000);
+    t.same(holed.replica.watermarks(), []);
+    t.equal(holed.replica.summary().missingBatches, 3);
+    await holed.replica.close();
+  },
+);
+
+t.test("a trimmed journal still knows its runs, its generation and its place", async (t) => {
+  const world = newWorld();
+  const first = await openReplica(world);
+  const sender = new Sender();
+  world.log.append("generation", "p1", generation(1, 5, targets));
+  for (let round = 0; round < 4 * 60 * 2.5; round++) {
+    world.log.append("batch", "s1", sender.batch());
+    if (round % 20 === 19) {
+      await readAll(first.replica, world);
+      await world.clock.advance(20 * 15_000);
+    }
+  }
+  const live = await first.head.select(
+    [],
+    { fromMs: world.clock.nowMs() - 110 * minuteMs, untilMs: world.clock.nowMs() },
+    new AbortController().signal,
+  );
+  await first.replica.close();
+  t.notOk(world.disk.paths().includes("/journal/00000001.journal"), "the oldest segments are gone");
+  const again = await openReplica(world);
+  t.same(again.replica.watermarks(), [{ ...run, sequence: 600 }]);
+  t.equal(again.replica.generation?.number, 1);
+  t.equal(again.replica.position?.sequence, 601);
+  const reread = await again.head.select(
+    [],
+    { fromMs: world.clock.nowMs() - 110 * minuteMs, untilMs: world.clock.nowMs() },
+    new AbortController().signal,
+  );
+  t.same(reread, live, "and all of the head's retention is readable");
+  await again.replica.close();
+});
+
+t.test("wherever it crashes, after reading on it answers the same, and nothing that was durable is lost", async (t) => {
+  const random = seededRandom(seed);
+  for (let round = 0; round < 15; round++) {
+    const world = newWorld();
+    const calm = newWorld();
+    const entries: [kind: "batch" | "generation" | "heartbeat", origin: string, payload: Uint8Array][] = [];
+    const senders = [new Sender(), new Sender({ ...run, shard: 1 }), new Sender({ ...run, secondary: "s2", run: 3 })];
+    for (let i = 0; i < 60; i++) {
+      const which = random.below(3);
+      const payload = senders[which]!.batch([targets[which]!]);
+      // One batch in twelve never reaches the log, one in eight comes later.
+      if (random.below(12) > 0)
+        entries.splice(entries.length - Math.min(entries.length, random.below(8) === 0 ? 2 : 0), 0, [
+          "batch",
+          which === 2 ? "s2" : "s1",
+          payload,
+        ]);
+      if (random.below(4) === 0) entries.push(["heartbeat", "p1", heartbeat(startMs + i * 1000)]);
+      if (random.below(20) === 0)
+        entries.push(["generation", "p1", generation(i + 1, 1, targets.slice(random.below(3)), startMs + i * 5000)]);
+    }
+    for (const entry of entries) calm.log.append(...entry);
+    const reference = await openReplica(calm);
+    await readAll(reference.replica, calm);
+    await calm.clock.advance(2000);
+
+    let at = 0;
+    let promised = new Map<string, number>();
+    while (at < entries.length) {
+      const life = await openReplica({ disk: world.disk.attach(), clock: world.clock });
+      const found = new Map(
+        life.replica.watermarks().map(({ secondary, shard, sequence }) => [`${secondary}/${shard}`, sequence]),
+      );
+      for (const [key, sequence] of promised) {
+        if ((found.get(key) ?? 0) < sequence)
+          t.fail(`round ${round}: ${key} was durable to ${sequence}, now ${found.get(key)}`);
+      }
+      for (let i = random.below(25); i > 0 && at < entries.length; i--) world.log.append(...entries[at++]!);
+      await readAll(life.replica, world);
+      if (random.below(2) === 0) await world.clock.advance(600);
+      promised = new Map(
+        life.replica.watermarks().map(({ secondary, shard, sequence }) => [`${secondary}/${shard}`, sequence]),
+      );
+      if (random.below(2) === 0) world.disk.loseTail(random);
+      else world.disk.kill();
+    }
+    const last = await openReplica({ disk: world.disk.attach(), clock: world.clock });
+    await readAll(last.replica, world);
+    await world.clock.advance(2000);
+    t.same(await answers(last.head), await answers(reference.head), `round ${round}`);
+    t.same(
+      last.replica
+        .watermarks()
+        .map((w) => JSON.stringify(w))
+        .sort(),
+      reference.replica
+        .watermarks()
+        .map((w) => JSON.stringify(w))
+        .sort(),
+    );
+    if (!t.passing()) return;
+  }
+});
+
+t.test("while the journal's disk is full nothing is reported durable, and it says so", async (t) => {
+  const world = newWorld();
+  const { replica, head } = await openReplica(world);
+  const batches = new Sender().batches(4);
+  world.log.append("batch", "s1", batches[0]!);
+  await readAll(replica, world);
+  await world.clock.advance(1000);
+  world.disk.capacityBytes = 0;
+  for (const batch of batches.slice(1)) world.log.append("batch", "s1", batch);
+  await readAll(replica, world);
+  await world.clock.advance(3000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 1 }]);
+  t.equal(replica.problems.at(-1)?.code, "disk_full");
+  t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(4)), "queries go on");
+  world.disk.capacityBytes = Number.POSITIVE_INFINITY;
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 4 }]);
+  t.same(replica.problems, []);
+  await replica.close();
+});
+
+t.test("a checkpoint comes back as it was written, and a later version is refused", (t) => {
+  const checkpoint = {
+    position: { stream: "dc-paris-1-1", created: "2026-01-01T00:00:00Z", sequence: 7, storedMs: 1.25 },
+    joiningUntilMs: Number.NEGATIVE_INFINITY,
+    runs: [
+      {
+        secondary: "s1",
+        bootEpoch: 1,
+        shard: 2,
+        run: 3,
+        sequence: 4,
+        beyond: [{ sequence: 9, segment: 1, offset: 32 }],
+      },
+    ],
+    generation: undefined,
+  };
+  const record = encodeCheckpoint(checkpoint);
+  t.same(decodeCheckpoint(record), checkpoint);
+  const later = record.payload.slice();
+  later[0] = 2;
+  t.throws(() => decodeCheckpoint({ kind: 16, payload: later }), { code: "bad_version" });
+  t.end();
+});
