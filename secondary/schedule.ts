@@ -1,7 +1,7 @@
 // Begins each target's scrape at its slot, and sees to it that every slot that was due has an outcome.
 //
 // Slots follow from target and wall clock alone (lib/model/target.ts), so nothing drifts and nothing is remembered. One timer
-// serves all targets: it gathers the slots of about 14 ms and begins them together, a few ms early or late but always within
+// serves all targets: it gathers the slots of about 12 ms and begins them together, a few ms early or late but always within
 // the tolerance in which a scrape carries its slot's time; waking for each alone would more than double what a scrape costs.
 // A slot that could not begin is missed, with the reason: its predecessor still ran, or nobody was there.
 
@@ -16,7 +16,7 @@ import { DueQueue } from "#/secondary/due.ts";
 
 /** How far before its slot a scrape may begin, and how long after the first due slot the timer wakes. */
 const earlyMsMax = 8;
-const gatherMs = 6;
+const gatherMs = 4;
 assert(earlyMsMax < slotToleranceMs && gatherMs < slotToleranceMs, "a gathered scrape still carries its slot's time");
 
 /**

@@ -97,7 +97,7 @@ export const metricTable = {
     type: "counter",
     tiers: ["secondary"],
     labels: ["reason"],
-    help: "Batches dropped before they were durable: data is lost.",
+    help: "Batches dropped before they were durable: data is lost, unless the reason is held (both primaries have them).",
   },
   heliograph_secondary_push_connected: {
     type: "gauge",

@@ -1,0 +1,443 @@
+// From the spool to the primaries: what is kept, in which order it goes, and that nothing is lost or kept twice on the way.
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t from "tap";
+
+import { silentLogger } from "#/lib/logger/logger.ts";
+import type { Generation } from "#/lib/model/generation.ts";
+import { seededRandom } from "#/lib/random/random.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
+import { Assignment } from "#/secondary/assignment.ts";
+import { Compactor } from "#/secondary/compact.ts";
+import { Pusher } from "#/secondary/push.ts";
+import { openSpoolStore, Spool, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
+import { Uplink } from "#/secondary/uplink.ts";
+import { testLayout, testScrape, testTarget } from "#/test/support/batches.ts";
+import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
+import { MemoryLog, MemoryPrimary } from "#/test/support/memory-primary.ts";
+import { MemoryStore } from "#/test/support/memory-store.ts";
+import { makeGeneration, makeTarget } from "#/test/support/targets.ts";
+
+const startMs = 1_700_000_000_000;
+const bootEpoch = 1_700_000_000;
+
+interface Options {
+  readonly clock?: ManualClock;
+  readonly store?: SpoolStore;
+  readonly primaries?: readonly MemoryPrimary[];
+  readonly bytesMax?: number;
+}
+
+/** A secondary without its scraping: `scrape` makes one, `flush` a batch. */
+async function deliver(t: { teardown(close: () => unknown): unknown }, options: Options = {}) {
+  const { clock = manualClock(startMs), store = new MemoryStore(), primaries = [new MemoryPrimary("p1")] } = options;
+  const metrics = createRegistry({ tier: "secondary" });
+  const log = silentLogger();
+  const shared = { datacenter: "fra", secondary: "s1", clock, log, metrics };
+  const spool = await Spool.open({
+    ...shared,
+    store,
+    ...(options.bytesMax !== undefined && { bytesMax: options.bytesMax }),
+  });
+  const compactor = new Compactor({
+    identity: { datacenter: "fra", secondary: "s1", bootEpoch: spool.bootEpoch, shard: 0 },
+    clock,
+    log,
+    progress: () => ({ watermarkMs: clock.nowMs(), generation: 3 }),
+    sink: (batch) => spool.put(batch),
+  });
+  const generations: Generation[] = [];
+  const assignment = new Assignment({ ...shared, spool, onGeneration: (generation) => generations.push(generation) });
+  const pusher = new Pusher({
+    ...shared,
+    spool,
+    onBacklog: () => compactor.newRun("backlog"),
+    onRefused: () => compactor.newRun("batch_lost"),
+  });
+  spool.events = { stored: () => pusher.stored(), lost: () => compactor.newRun("batch_lost") };
+  const uplink = new Uplink({
+    name: "s1",
+    primaries: primaries.map(({ name }) => name),
+    connect: (address) => primaries.find(({ name }) => name === address)!.connect(),
+    pusher,
+    assignment,
+    clock,
+    random: seededRandom(1),
+    log,
+    metrics,
+  });
+  t.teardown(() => uplink.close());
+  let slot = 100;
+  /** One scrape in one batch, its value the number of its slot. */
+  const flush = async (count = 1) => {
+    for (let i = 0; i < count; i++) {
+      slot++;
+      compactor.add(testScrape(testTarget("1"), testLayout("a"), slot, [slot]));
+      compactor.flush();
+      await spool.settled();
+    }
+  };
+  return { assignment, clock, compactor, flush, generations, metrics, pusher, spool, store, uplink };
+}
+
+/** Two primaries of which the secondary `s1` tries the first one first. */
+function pair(): [MemoryPrimary, MemoryPrimary] {
+  const log = new MemoryLog();
+  return [new MemoryPrimary("p1", log), new MemoryPrimary("p2", log)];
+}
+
+/** The slots in the log, in order, each as often as it is there. */
+function slotsIn(log: MemoryLog): number[] {
+  const slots: number[] = [];
+  const { unreadable } = log.decode((scrape) => {
+    if (scrape.values[0] !== scrape.facts.slot) throw new Error(`slot ${scrape.facts.slot} has ${scrape.values[0]}`);
+    slots.push(scrape.facts.slot);
+  });
+  if (unreadable > 0) throw new Error(`${unreadable} scrapes cannot be read`);
+  return slots.sort((a, b) => a - b);
+}
+
+const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+const keys = (run: number, first: number, last: number, epoch = bootEpoch) =>
+  range(first, last).map((sequence) => `fra/s1/${epoch}/0/${run}/${sequence}`);
+
+t.test("batches are pushed once they are on disk, in order, and kept until they are durable", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, metrics, pusher, spool, store, uplink } = await deliver(t, { primaries: [primary] });
+  await flush(3);
+  t.equal((store as MemoryStore).synced, 4, "one sync for the boot epoch, and one a flush");
+  uplink.start();
+  await clock.advance(200);
+  t.strictSame(primary.received, keys(1, 1, 3));
+  t.equal(pusher.connected, true);
+  t.equal(pusher.idle, true);
+  t.equal(spool.batches, 3, "accepted is not durable");
+
+  const run = primary.log.runOf({ datacenter: "fra", secondary: "s1", bootEpoch, shard: 0, run: 1 });
+  run.held = 3;
+  run.durable = 2;
+  primary.acknowledge();
+  await clock.advance(10);
+  t.equal(spool.batches, 1);
+  run.durable = 3;
+  primary.acknowledge();
+  await clock.advance(10);
+  await spool.settled();
+  t.equal(spool.batches, 0);
+  t.equal(spool.bytes, 0);
+  t.strictSame([...(store as MemoryStore).entries.keys()], ["meta/boot_epoch"]);
+  await flush(1);
+  await clock.advance(10);
+  t.equal(primary.received.at(-1), "fra/s1/1700000000/0/1/4");
+  t.equal(metrics.get("heliograph_secondary_batches_total"), 4);
+});
+
+t.test("no more than the primary's window is on its way", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  primary.windowBatches = 3;
+  primary.accepting = false;
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  await flush(10);
+  uplink.start();
+  await clock.advance(3000);
+  t.strictSame(primary.received, keys(1, 1, 3));
+});
+
+t.test("a lost acknowledgement costs a repetition, and nothing is kept twice", async (t) => {
+  const [first, second] = pair();
+  first.losesAcknowledgements = true;
+  const { clock, flush, spool, uplink } = await deliver(t, { primaries: [first, second] });
+  await flush(4);
+  uplink.start();
+  await clock.advance(1000);
+  t.strictSame(first.received, keys(1, 1, 4));
+  // The log forgets to whom it said what: the second primary has to be told everything again.
+  first.log.runs.clear();
+  first.die();
+  await clock.advance(3000);
+  t.strictSame(second.received, keys(1, 1, 4));
+  t.equal(second.log.batches.size, 4);
+  t.strictSame(slotsIn(second.log), range(101, 104));
+  t.equal(spool.batches, 4);
+});
+
+t.test("when a primary dies the other one has the batches within seconds, and only what nobody has yet", async (t) => {
+  const [first, second] = pair();
+  const { clock, flush, metrics, uplink } = await deliver(t, { primaries: [first, second] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(3);
+  await clock.advance(50);
+  t.equal(first.received.length, 3);
+  first.die();
+  await flush(2);
+  await clock.advance(2000);
+  t.strictSame(second.received, keys(1, 4, 5));
+  t.equal(metrics.get("heliograph_secondary_push_errors_total"), 1);
+  t.equal(uplink.primary, "p2");
+  second.die();
+  first.up = true;
+  await flush(1);
+  await clock.advance(4000);
+  t.equal(uplink.primary, "p1");
+  t.strictSame(slotsIn(first.log), range(101, 106));
+});
+
+t.test("a primary that says no welcome, or accepts nothing, is given up for its pair", async (t) => {
+  const [first, second] = pair();
+  first.welcoming = false;
+  second.accepting = false;
+  const { clock, flush, uplink } = await deliver(t, { primaries: [first, second] });
+  await flush(1);
+  uplink.start();
+  await clock.advance(9000);
+  t.equal(uplink.primary, "p2");
+  first.welcoming = true;
+  // Both say each second that they live; that alone does not keep a secondary.
+  for (let i = 0; i < 16; i++) {
+    first.keepAlive();
+    second.keepAlive();
+    await clock.advance(1000);
+  }
+  t.equal(uplink.primary, "p1");
+  t.strictSame(slotsIn(first.log), [101]);
+});
+
+t.test("a primary whose assignment stream is silent is given up too", async (t) => {
+  const [first, second] = pair();
+  const { clock, uplink } = await deliver(t, { primaries: [first, second] });
+  uplink.start();
+  await clock.advance(9000);
+  t.equal(uplink.primary, "p1");
+  await clock.advance(6000);
+  t.equal(uplink.primary, "p2");
+});
+
+t.test("while it has nothing to send a secondary says each second that it lives", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(6000);
+  t.ok(primary.keepAlives >= 5, `${primary.keepAlives} in 6 s`);
+  t.equal(primary.received.length, 0);
+  const before = primary.keepAlives;
+  for (let i = 0; i < 8; i++) {
+    await flush(1);
+    await clock.advance(500);
+  }
+  t.equal(primary.keepAlives, before, "a batch says it as well");
+});
+
+t.test("after more than 10 s without acceptance a new run begins, and goes before the backlog", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  primary.windowBatches = 1;
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(1);
+  await clock.advance(50);
+  primary.die();
+  for (let i = 0; i < 12; i++) {
+    await flush(1);
+    await clock.advance(1000);
+  }
+  primary.up = true;
+  primary.accepting = false;
+  await clock.advance(2500);
+  t.equal(uplink.primary, "p1");
+  primary.received.length = 0;
+  await flush(2);
+  primary.accepting = true;
+  primary.die();
+  primary.up = true;
+  await clock.advance(4000);
+  t.strictSame(primary.received, [...keys(2, 1, 2), ...keys(1, 2, 13)]);
+  t.strictSame(slotsIn(primary.log), range(101, 115));
+});
+
+t.test("after a short cut the run goes on", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(1);
+  await clock.advance(50);
+  primary.die();
+  await flush(1);
+  await clock.advance(3000);
+  primary.up = true;
+  await clock.advance(4000);
+  await flush(1);
+  await clock.advance(50);
+  t.strictSame(primary.received, keys(1, 1, 3));
+});
+
+t.test("a refused batch is dropped and counted, the stream goes on, and what follows can be read", async (t) => {
+  for (const named of [true, false]) {
+    const primary = new MemoryPrimary("p1");
+    primary.refuses = () => (primary.received.length === 2 ? { code: "bad_checksum", named } : undefined);
+    const { clock, flush, metrics, spool, uplink } = await deliver(t, { primaries: [primary] });
+    uplink.start();
+    await clock.advance(200);
+    for (let i = 0; i < 4; i++) {
+      await flush(1);
+      await clock.advance(50);
+    }
+    t.strictSame(primary.received, [...keys(1, 1, 2), ...keys(2, 1, 2)]);
+    t.strictSame(slotsIn(primary.log), [101, 103, 104], "only the refused batch is missing");
+    t.equal(metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason: "refused" }), 1);
+    t.equal(spool.batches, 3);
+    t.equal(primary.sessions, 1);
+  }
+});
+
+t.test("a log that lost its tail gets it again", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(5);
+  await clock.advance(50);
+  const [run] = primary.log.runs.values();
+  for (const key of keys(1, 3, 5)) primary.log.batches.delete(key);
+  run!.accepted = 2;
+  primary.acknowledge();
+  await clock.advance(50);
+  t.strictSame(primary.received, [...keys(1, 1, 5), ...keys(1, 3, 5)]);
+  t.strictSame(slotsIn(primary.log), range(101, 105));
+});
+
+t.test("after a restart the boot epoch has grown, and old batches are sent behind the new ones", async (t) => {
+  const store = new MemoryStore();
+  const clock = manualClock(startMs);
+  const before = await deliver(t, { clock, store });
+  await before.flush(3);
+  t.equal(before.spool.bootEpoch, bootEpoch);
+
+  clock.step(-86_400_000);
+  const primary = new MemoryPrimary("p1");
+  const after = await deliver(t, { clock, store, primaries: [primary] });
+  t.equal(after.spool.bootEpoch, bootEpoch + 1, "also when the wall clock went back");
+  t.equal(after.spool.batches, 3);
+  await after.flush(2);
+  after.uplink.start();
+  await clock.advance(200);
+  t.strictSame(primary.received, [...keys(1, 1, 2, bootEpoch + 1), ...keys(1, 1, 3)]);
+  for (const run of primary.log.runs.values()) run.durable = run.accepted;
+  primary.acknowledge();
+  await clock.advance(10);
+  await after.spool.settled();
+  t.equal(after.spool.batches, 0);
+  clock.step(2 * 86_400_000);
+  const third = await deliver(t, { clock, store });
+  t.equal(third.spool.bootEpoch, bootEpoch + 86_400, "and it follows the clock, for when the disk is replaced");
+});
+
+t.test("a spool without room drops what both primaries hold first, then the oldest, and counts it", async (t) => {
+  const probe = await deliver(t);
+  await probe.flush(20);
+  const batchBytes = Math.ceil(probe.spool.bytes / 20) + 10;
+
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, metrics, spool, uplink } = await deliver(t, {
+    primaries: [primary],
+    bytesMax: batchBytes * 10,
+  });
+  const dropped = (reason: string) => metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason });
+  const firstKept = () => [...spool.runs()].map(({ first }) => first);
+  uplink.start();
+  await clock.advance(200);
+  await flush(8);
+  await clock.advance(50);
+  const [run] = primary.log.runs.values();
+  run!.held = 3;
+  primary.acknowledge();
+  await clock.advance(10);
+  await flush(4);
+  t.equal(dropped("full"), 0);
+  t.ok(dropped("held") >= 1 && dropped("held") <= 3, `${dropped("held")} held ones went`);
+  t.ok(spool.bytes <= batchBytes * 10);
+  await flush(4);
+  t.equal(dropped("held"), 3);
+  t.ok(dropped("full") >= 1, "then the oldest, which are lost");
+  t.strictSame(firstKept(), [1 + dropped("held") + dropped("full")]);
+  t.equal(spool.batches, 16 - dropped("held") - dropped("full"));
+});
+
+t.test("a disk that takes nothing loses batches, counted, and a new run begins when it works again", async (t) => {
+  const store = new MemoryStore();
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, metrics, uplink } = await deliver(t, { store, primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(2);
+  store.full = true;
+  await flush(2);
+  store.full = false;
+  await flush(2);
+  await clock.advance(50);
+  t.equal(metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason: "disk" }), 2);
+  t.strictSame(slotsIn(primary.log), [101, 102, 105, 106]);
+});
+
+t.test("level keeps batches and generation through a restart, and keeps a second process out", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "heliograph-spool-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const before = await deliver(t, { store: await openSpoolStore(dir) });
+  await before.flush(3);
+  await before.spool.saveGeneration(new Uint8Array([1, 2, 3]));
+  const refused = await openSpoolStore(dir).catch((error: unknown) => error);
+  t.ok(refused instanceof SpoolError);
+  t.match(refused, {
+    code: "locked",
+    message: /is in use: expected it free, but another secondary runs with this data/,
+  });
+  await before.spool.close();
+
+  const primary = new MemoryPrimary("p1");
+  const after = await deliver(t, { store: await openSpoolStore(dir), primaries: [primary] });
+  t.equal(after.spool.batches, 3);
+  t.strictSame([...((await after.spool.generation()) ?? [])], [1, 2, 3]);
+  for (const run of after.spool.runs()) {
+    for (let sequence = run.first; sequence <= run.last; sequence++) {
+      primary.log.append((await after.spool.read(run, sequence))!);
+    }
+  }
+  t.strictSame(slotsIn(primary.log), range(101, 103));
+  await after.spool.close();
+});
+
+t.test("of generations only a newer one counts, and the newest is on disk for the next start", async (t) => {
+  const store = new MemoryStore();
+  const primary = new MemoryPrimary("p1");
+  const { assignment, clock, generations, uplink } = await deliver(t, { store, primaries: [primary] });
+  await assignment.resume();
+  const numbers = () => generations.map(({ number }) => number);
+  t.strictSame(numbers(), []);
+  primary.publish(makeGeneration([makeTarget("http://10.0.0.1/")], { number: 5, token: 2 }));
+  uplink.start();
+  await clock.advance(100);
+  for (const [number, token] of [
+    [5, 2],
+    [4, 2],
+    [9, 1],
+    [6, 2],
+  ] as const) {
+    primary.publish(makeGeneration([makeTarget("http://10.0.0.2/")], { number, token }));
+    await clock.advance(10);
+  }
+  t.strictSame(numbers(), [5, 6]);
+  primary.publish(makeGeneration([], { number: 7, token: 2, datacenter: "elsewhere" }));
+  primary.tellRaw(new Uint8Array([72, 71, 71, 78, 9, 9, 9]));
+  await clock.advance(10);
+  t.strictSame(numbers(), [5, 6]);
+
+  const next = await deliver(t, { store, clock });
+  await next.assignment.resume();
+  t.strictSame(
+    next.generations.map(({ number, targets }) => [number, targets.map(({ target }) => target.url)]),
+    [[6, ["http://10.0.0.2/"]]],
+  );
+});
