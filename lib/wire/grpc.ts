@@ -4,18 +4,22 @@
 // With TLS both sides show a certificate; the client's identity is its URI in subjectAltName. A send resolves when the
 // transport has room again, so nobody buffers more than one message beyond HTTP/2's window.
 
+import { isIP } from "node:net";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   ChannelCredentials,
   type ChannelOptions,
   type ClientDuplexStream,
   loadPackageDefinition,
+  logVerbosity,
   Server,
   ServerCredentials,
   type ServerDuplexStream,
   type ServerWritableStream,
   type ServiceError,
+  setLogVerbosity,
   status,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
@@ -36,6 +40,9 @@ import type { ProtoGrpcType as AssignmentTypes } from "#/proto/generated/assignm
 import type { AssignmentHandlers } from "#/proto/generated/heliograph/v1/Assignment.ts";
 import type { IngestHandlers } from "#/proto/generated/heliograph/v1/Ingest.ts";
 import type { ProtoGrpcType as IngestTypes } from "#/proto/generated/ingest.ts";
+
+// It would write to the terminal past our log; whatever it has to say comes as an error too.
+setLogVerbosity(logVerbosity.NONE);
 
 /** The largest batch is 4 MiB; a generation's part of 5,000 targets is less. */
 const messageBytesMax = 5 * MiB;
@@ -66,11 +73,11 @@ export interface ConnectPrimaryOptions {
 /** Returns at once; each stream tries to connect, and fails with WireError `unavailable` while the primary is away. */
 export function connectPrimary({ address, tls }: ConnectPrimaryOptions): PrimaryClient {
   const { ingest, assignment } = services();
-  const credentials = tls
-    ? ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert)
-    : ChannelCredentials.createInsecure();
+  const host = hostOf(address);
+  const credentials = tls ? clientCredentials(tls, host) : ChannelCredentials.createInsecure();
+  const options = isIP(host) ? { ...channelOptions, "grpc.ssl_target_name_override": nameForIp } : channelOptions;
   // One connection for both services: the channel of the first is the second's.
-  const pushes = new ingest.Ingest(address, credentials, channelOptions);
+  const pushes = new ingest.Ingest(address, credentials, options);
   const watches = new assignment.Assignment(address, credentials, { channelOverride: pushes.getChannel() });
   return {
     push(signal) {
@@ -261,6 +268,20 @@ async function* incomingOf<In>(call: unknown, life: StreamLife): AsyncGenerator<
   } catch (error) {
     throw life.errorOf(error);
   }
+}
+
+/** TLS may not name an address as its server, and grpc-js would: this is named instead, and the address is what is checked. */
+const nameForIp = "address.invalid";
+
+function clientCredentials(tls: TlsMaterial, host: string): ChannelCredentials {
+  const check = {
+    checkServerIdentity: (_name: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate),
+  };
+  return ChannelCredentials.createSsl(tls.ca, tls.key, tls.cert, isIP(host) ? check : {});
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(":")).replace(/^\[|\]$/g, "");
 }
 
 /** gRPC's status codes as what a caller can do about them. */

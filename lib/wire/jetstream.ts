@@ -5,6 +5,7 @@
 // it buffers what is sent while the server is away and gives up on refused credentials. Here a message that cannot go out
 // is an error at once, and the next connection is tried forever, after a random part of a growing delay.
 
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   connect,
   createInbox,
@@ -13,6 +14,7 @@ import {
   type NatsConnection,
   type NatsError,
   headers as newHeaders,
+  type TlsOptions,
 } from "nats";
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
@@ -79,7 +81,7 @@ export class NatsLinkError extends Error {
 }
 
 export interface NatsLinkOptions {
-  /** `nats://host:port` or `tls://host:port`; they are tried in random order. */
+  /** `nats://host:port` or `tls://host:port`; tried one after the other, from a random one on. */
   readonly servers: readonly string[];
   readonly user?: string;
   readonly password?: string;
@@ -176,11 +178,12 @@ class Link implements NatsLink {
   }
 
   async #run(): Promise<void> {
-    const { clock, random } = this.#options;
+    const { clock, random, servers } = this.#options;
     let delayMs = reconnectDelayMsMin;
+    let next = random.below(servers.length);
     while (!this.#closing.signal.aborted) {
       try {
-        const connection = await this.#connect();
+        const connection = await this.#connect(servers[next++ % servers.length]!);
         if (this.#closing.signal.aborted) return await connection.close();
         delayMs = reconnectDelayMsMin;
         this.#up(connection);
@@ -194,10 +197,10 @@ class Link implements NatsLink {
     }
   }
 
-  #connect(): Promise<NatsConnection> {
-    const { servers, user, password, tls, name } = this.#options;
+  #connect(server: string): Promise<NatsConnection> {
+    const { user, password, tls, name } = this.#options;
     return connect({
-      servers: [...servers],
+      servers: server,
       name,
       reconnect: false,
       timeout: connectTimeoutMs,
@@ -208,7 +211,7 @@ class Link implements NatsLink {
       noAsyncTraces: true,
       ...(user !== undefined && { user }),
       ...(password !== undefined && { pass: password }),
-      ...(tls && { tls: { ca: tls.ca.toString(), cert: tls.cert.toString(), key: tls.key.toString() } }),
+      ...(tls && { tls: tlsOptions(tls, server) }),
     });
   }
 
@@ -257,6 +260,17 @@ class Link implements NatsLink {
       this.#options.log.warn({ ...context }, "The NATS server refused permission.");
     }
   }
+}
+
+/** The client passes on what it does not know. By itself it would hold a server that is named by its address for "localhost". */
+function tlsOptions({ ca, cert, key }: TlsMaterial, server: string): TlsOptions {
+  const host = server
+    .replace(/^[a-z]+:\/\//, "")
+    .replace(/:\d+$/, "")
+    .replace(/^\[|\]$/g, "");
+  const checkHost = (_name: string, certificate: PeerCertificate) => checkServerIdentity(host, certificate);
+  const options = { ca: ca.toString(), cert: cert.toString(), key: key.toString(), checkServerIdentity: checkHost };
+  return options;
 }
 
 const messageOf = (message: Msg): NatsMessage => ({

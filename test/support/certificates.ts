@@ -1,0 +1,47 @@
+// Certificates for tests, made by the openssl program: an authority, and leaves with a URI and an address in subjectAltName.
+
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+export interface TestAuthority {
+  readonly dir: string;
+  /** Files of a certificate for that identity, as the topology names them. */
+  issue(name: string, uri: string, address?: string): Promise<{ ca_file: string; cert_file: string; key_file: string }>;
+  close(): Promise<void>;
+}
+
+export async function makeAuthority(): Promise<TestAuthority> {
+  const dir = await mkdtemp(join(tmpdir(), "heliograph-ca-"));
+  const openssl = (...args: string[]) => run("openssl", args, { cwd: dir });
+  const newKey = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  await openssl(
+    "req",
+    "-x509",
+    ...newKey,
+    "-keyout",
+    "ca.key",
+    "-out",
+    "ca.pem",
+    "-days",
+    "2",
+    "-subj",
+    "/CN=test authority",
+  );
+  return {
+    dir,
+    async issue(name, uri, address = "IP:127.0.0.1") {
+      await writeFile(join(dir, `${name}.ext`), `subjectAltName=URI:${uri},${address}\n`);
+      await openssl("req", ...newKey, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
+      const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", `${name}.ext`];
+      await openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...signed);
+      const [ca_file, cert_file, key_file] = ["ca.pem", `${name}.pem`, `${name}.key`].map((file) => join(dir, file));
+      return { ca_file: ca_file!, cert_file: cert_file!, key_file: key_file! };
+    },
+    close: () => rm(dir, { recursive: true, force: true }),
+  };
+}
