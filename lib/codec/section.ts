@@ -3,7 +3,7 @@
 import type { ByteReader } from "#/lib/bytes/reader.ts";
 import type { ByteWriter } from "#/lib/bytes/writer.ts";
 
-/** 16 is reserved for the layouts of histograms' values, 128 for exemplars. */
+/** 16 is reserved for histograms, 128 for exemplars. */
 export const sections = { layouts: 1, targets: 2, scrapes: 3, values: 4, timestamps: 5 } as const;
 
 /** Bits of a scrape's flags. */
