@@ -16,7 +16,9 @@ export function compressAnswers(app: FastifyInstance): void {
   app.addHook("onSend", async (request, reply, payload) => {
     const type = String(reply.getHeader("content-type") ?? "");
     if (!/^(application\/json|text\/|application\/javascript|image\/svg)/.test(type)) return payload;
-    if (reply.hasHeader("content-encoding") || !acceptsGzip(request.headers["accept-encoding"])) return payload;
+    // A part of a file is a part of its plain bytes.
+    if (reply.hasHeader("content-range") || reply.hasHeader("content-encoding")) return payload;
+    if (!acceptsGzip(request.headers["accept-encoding"])) return payload;
     if (payload instanceof Readable) {
       mark();
       const packed = createGzip(settings);

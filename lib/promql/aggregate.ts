@@ -27,11 +27,11 @@ export async function evaluateAggregation(context: Context, aggregation: Aggrega
       for (const quantile of new Set(quantiles)) {
         if (!(quantile >= 0 && quantile <= 1)) context.annotations.warn(badQuantileText(quantile), parameter!);
       }
-      return quantileByGroup(aggregation, await context.vector(aggregation.operand, grid), quantiles);
+      return quantileByGroup(context, aggregation, await context.vector(aggregation.operand, grid), quantiles);
     }
     case "count_values": {
       const vector = await context.vector(aggregation.operand, grid);
-      return countValues(aggregation, vector, context.text(parameter!));
+      return countValues(context, aggregation, vector, context.text(parameter!));
     }
     case "limit_ratio":
       throw executionError(`aggregation ${quoted(aggregator)} is not supported yet`);
@@ -234,13 +234,20 @@ function rowsOfGroups(groups: Groups): number[][] {
   return rows;
 }
 
-function quantileByGroup(aggregation: Aggregation, vector: Vector, quantiles: Float64Array): Vector {
+async function quantileByGroup(
+  context: Context,
+  aggregation: Aggregation,
+  vector: Vector,
+  quantiles: Float64Array,
+): Promise<Vector> {
   const groups = groupRows(vector.labels, aggregation);
   const result = emptyResult(vector, groups);
   const { steps, values, present } = vector;
   for (const [group, rows] of rowsOfGroups(groups).entries()) {
     const gathered = new Float64Array(rows.length);
     for (let i = 0; i < steps; i++) {
+      const turn = context.pace(rows.length);
+      if (turn) await turn;
       let count = 0;
       for (const row of rows) if (present[row * steps + i] === 1) gathered[count++] = values[row * steps + i]!;
       if (count === 0) continue;
@@ -251,7 +258,7 @@ function quantileByGroup(aggregation: Aggregation, vector: Vector, quantiles: Fl
   return result;
 }
 
-function countValues(aggregation: Aggregation, vector: Vector, label: string): Vector {
+function countValues(context: Context, aggregation: Aggregation, vector: Vector, label: string): Vector {
   if (label === "") throw executionError(`invalid label name ${quoted(label)}`);
   const groups = groupRows(vector.labels, aggregation);
   const { steps, values, present } = vector;
@@ -264,6 +271,7 @@ function countValues(aggregation: Aggregation, vector: Vector, label: string): V
         const text = decimalText(values[row * steps + i]!);
         let offset = offsets.get(text);
         if (offset === undefined) {
+          context.reserve(steps);
           offset = builder.addRow(setLabel(groups.labels[group]!, label, text));
           offsets.set(text, offset);
         }
@@ -294,7 +302,12 @@ function decimalText(value: number): string {
  * topk, bottomk, limitk: some of each group's series, with all their labels. Of equal values the first by labels is taken.
  * An instant query has them in order of their values, a range query by labels as ever.
  */
-function pickFew(context: Context, aggregation: Aggregation, vector: Vector, wanted: Float64Array): Vector {
+async function pickFew(
+  context: Context,
+  aggregation: Aggregation,
+  vector: Vector,
+  wanted: Float64Array,
+): Promise<Vector> {
   const { aggregator } = aggregation;
   const { steps, values, present } = vector;
   const groups = groupRows(vector.labels, aggregation);
@@ -303,21 +316,20 @@ function pickFew(context: Context, aggregation: Aggregation, vector: Vector, wan
   const counts = Array.from(wanted, (count) => wholeCount(count));
   for (const rows of rowsOfGroups(groups)) {
     for (let i = 0; i < steps; i++) {
-      const count = counts[i]!;
+      const count = Math.min(counts[i]!, rows.length);
       if (count < 1) continue;
-      const candidates = rows.filter((row) => present[row * steps + i] === 1);
-      if (aggregator !== "limitk") {
-        const sign = aggregator === "topk" ? 1 : -1;
-        candidates.sort((a, b) => {
-          const left = values[a * steps + i]!;
-          const right = values[b * steps + i]!;
-          if (Number.isNaN(left) || Number.isNaN(right))
-            return Number(Number.isNaN(left)) - Number(Number.isNaN(right));
-          if (left === right) return a - b;
-          return left > right ? -sign : sign;
-        });
+      const turn = context.pace(rows.length);
+      if (turn) await turn;
+      const chosen: number[] = [];
+      for (const row of rows) {
+        if (present[row * steps + i] === 0) continue;
+        if (aggregator === "limitk") {
+          if (chosen.length < count) chosen.push(row);
+        } else {
+          keepBest(chosen, row, { values, steps, i, count, largest: aggregator === "topk" });
+        }
       }
-      for (const row of candidates.slice(0, count)) {
+      for (const row of chosen) {
         kept[row * steps + i] = 1;
         if (i === 0) ordered.push(row);
       }
@@ -325,6 +337,34 @@ function pickFew(context: Context, aggregation: Aggregation, vector: Vector, wan
   }
   present.set(kept);
   return context.bounds.stepMs === 0 && steps === 1 ? pickRows(vector, ordered) : vector;
+}
+
+interface Contest {
+  readonly values: Float64Array;
+  readonly steps: number;
+  readonly i: number;
+  readonly count: number;
+  readonly largest: boolean;
+}
+
+/** Puts the row where it belongs among the `count` best so far, which stand best first; NaN is behind all numbers. */
+function keepBest(chosen: number[], row: number, { values, steps, i, count, largest }: Contest): void {
+  const value = values[row * steps + i]!;
+  let low = 0;
+  let high = chosen.length;
+  if (high === count && !isBefore(value, values[chosen[high - 1]! * steps + i]!, largest)) return;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (isBefore(value, values[chosen[middle]! * steps + i]!, largest)) high = middle;
+    else low = middle + 1;
+  }
+  if (chosen.length === count) chosen.pop();
+  chosen.splice(low, 0, row);
+}
+
+function isBefore(value: number, other: number, largest: boolean): boolean {
+  if (Number.isNaN(other)) return !Number.isNaN(value);
+  return largest ? value > other : value < other;
 }
 
 function wholeCount(count: number): number {

@@ -42,10 +42,6 @@ export function badQuantileText(quantile: number): string {
   return `quantile value should be between 0 and 1, got ${goNumber(quantile)}`;
 }
 
-export function badRatioText(ratio: number, capped: number): string {
-  return `ratio value should be between -1 and 1, got ${goNumber(ratio)}, capping to ${goNumber(capped)}`;
-}
-
 export function badBucketLabelText(value: string, metric: string): string {
   return `bucket label "le" is missing or has a malformed value of ${quoted(value)}${ofMetric(metric)}`;
 }

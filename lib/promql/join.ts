@@ -18,7 +18,7 @@ export interface Join {
 }
 
 /** Throws QueryError where the matching is not unique. */
-export function joinVectors(context: Context, left: Vector, right: Vector, join: Join): Vector {
+export function joinVectors(context: Context, left: Vector, right: Vector, join: Join): Promise<Vector> {
   return new Joiner(context, left, right, join).run();
 }
 
@@ -31,6 +31,7 @@ interface Contribution {
 }
 
 class Joiner {
+  readonly #context: Context;
   readonly #steps: number;
   readonly #join: Join;
   /** The side with several series a match, and the one that must be unique; one-to-one is many-to-one from the left. */
@@ -53,7 +54,7 @@ class Joiner {
     this.#one = this.#manyIsLeft ? right : left;
     this.#fillMany = this.#manyIsLeft ? matching.fillLeft : matching.fillRight;
     this.#fillOne = this.#manyIsLeft ? matching.fillRight : matching.fillLeft;
-    context.reserve(this.#many.values.length);
+    this.#context = context;
     this.#builder = new VectorBuilder(this.#steps, this.#many.labels.length);
     this.#filters = !isArithmetic(operator) && !bool;
     if (isArithmetic(operator)) {
@@ -64,7 +65,7 @@ class Joiner {
     }
   }
 
-  run(): Vector {
+  async run(): Promise<Vector> {
     const { matching } = this.#join;
     const oneRows = rowsBySignature(this.#one.labels, matching);
     const manyRows = rowsBySignature(this.#many.labels, matching);
@@ -73,7 +74,11 @@ class Joiner {
       const partners = oneRows.get(signature) ?? [];
       if (matching.group === "none" && rows.length > 1) this.#refuseImplicitGroup(rows, partners);
       for (const manyRow of rows) {
-        for (const oneRow of partners) this.#pair(signature, manyRow, oneRow);
+        for (const oneRow of partners) {
+          this.#pair(signature, manyRow, oneRow);
+          const turn = this.#context.pace(this.#steps);
+          if (turn) await turn;
+        }
         if (this.#fillOne !== undefined) this.#fillMissingOne(signature, manyRow, partners, this.#fillOne);
       }
     }
@@ -148,6 +153,7 @@ class Joiner {
     const known = this.#contributions.get(key);
     if (!known) {
       this.#contributions.set(key, { signature, row: this.#builder.rows, matched });
+      this.#context.reserve(this.#steps);
       return this.#builder.addRow(labels);
     }
     for (let i = 0; i < this.#steps; i++) {

@@ -29,6 +29,7 @@ export class Gate {
       if (this.#waiting.length >= this.#waitingMax) {
         throw new ApiError("unavailable", `too many queries: ${this.#inside} run and ${this.#waiting.length} wait`);
       }
+      if (signal.aborted) throw signal.reason;
       await new Promise<void>((resolve, reject) => {
         const enter = () => {
           signal.removeEventListener("abort", leave);

@@ -15,7 +15,7 @@ export interface Parameters {
 export function parametersOf(request: FastifyRequest): Parameters {
   const sources = [request.body, request.query].filter((source) => typeof source === "object" && source !== null);
   const all = (name: string) =>
-    sources.flatMap((source) => (source as Record<string, string | string[] | undefined>)[name] ?? []);
+    sources.flatMap((source) => (source as Record<string, unknown>)[name]).filter((value) => typeof value === "string");
   return { all, first: (name) => all(name)[0] ?? "" };
 }
 
