@@ -1,9 +1,11 @@
+import { randomInt } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { contentId } from "#/lib/bytes/hash.ts";
 import { MiB } from "#/lib/bytes/units.ts";
+import { seededRandom } from "#/lib/random/random.ts";
 import { splitHostPort, targetAddressFault } from "#/topology/address.ts";
 import { loadTopology, parseTopology, topologyBytesMax } from "#/topology/file.ts";
 import { findGlobal, findPrimary, findSecondary } from "#/topology/find.ts";
@@ -274,6 +276,45 @@ t.test("a file that would unfold, nest or run beyond its bounds is refused soon"
     t.ok(lines.length <= 201, name);
     const tookMs = performance.now() - beganMs;
     t.ok(tookMs < 2000, `${name}: ${tookMs.toFixed(0)} ms`);
+  }
+});
+
+t.test("no damage to the file makes the reader throw: it has problems, or it is a topology", async (t) => {
+  const seed = Number(process.env.SEED ?? randomInt(2 ** 31));
+  t.comment(`SEED=${seed}`);
+  const random = seededRandom(seed);
+  const base = await readFile(join(root, "test/golden/topology-v1.yaml"), "utf8");
+  const pieces = [
+    "",
+    "\n",
+    "  ",
+    "- ",
+    ": ",
+    "{",
+    "]",
+    "&a ",
+    "*files",
+    "!x ",
+    '"',
+    "'",
+    "#",
+    "\t",
+    "---\n",
+    "null",
+    "-1",
+    "\u0000",
+    "é",
+  ];
+  for (let i = 0; i < 200; i++) {
+    let text = base;
+    for (let cuts = 1 + random.below(4); cuts > 0; cuts--) {
+      const from = random.below(text.length);
+      text = text.slice(0, from) + pieces[random.below(pieces.length)] + text.slice(from + random.below(6));
+    }
+    const { topology, problems } = parseTopology(text, "t.yaml");
+    const errors = problems.filter(({ severity }) => severity === "error");
+    if (Boolean(topology) === errors.length > 0) t.fail(`topology and ${errors.length} errors at round ${i}`);
+    if (problems.some(({ line, column }) => line < 0 || column < 0)) t.fail(`no place at round ${i}`);
   }
 });
 

@@ -1,7 +1,7 @@
 // From an address and labels to a target, by Prometheus' rules (scrape/target.go, PopulateLabels, version 2): what `__` labels
 // say, which port a scheme has, what `instance` is, and which URL comes of it.
 
-import { type Labels, labelsOf } from "#/lib/model/labels.ts";
+import { compareText, type Labels, labelsOf } from "#/lib/model/labels.ts";
 import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts";
 import { splitHostPort, targetAddressFault } from "#/topology/address.ts";
 import { showValue } from "#/topology/problem.ts";
@@ -133,8 +133,9 @@ function populated(job: Job, address: string, givenLabels: Readonly<Record<strin
     ["__metrics_path__", job.config.metrics_path],
     ["__scheme__", job.config.scheme],
   ]);
-  for (const [name, [value]] of Object.entries(job.config.params)) if (value) labels.set(`__param_${name}`, value);
   for (const [name, value] of Object.entries(givenLabels)) if (value !== "") labels.set(name, value);
+  // As in Prometheus, a parameter of the job wins over the target's.
+  for (const name of Object.keys(job.config.params)) labels.delete(`__param_${name}`);
   if (address !== "") labels.set("__address__", address);
   return labels;
 }
@@ -154,14 +155,13 @@ function timesOf(labels: ReadonlyMap<string, string>): { intervalMs: number; tim
 }
 
 function urlOf(job: Job, origin: string, labels: ReadonlyMap<string, string>): string {
-  const params = new Map(Object.entries(job.config.params).map(([name, values]) => [name, [...values]]));
+  const params = new Map<string, readonly string[]>(Object.entries(job.config.params));
   for (const [label, value] of labels) {
     if (!label.startsWith("__param_")) continue;
-    const name = label.slice("__param_".length);
-    params.set(name, [value, ...(params.get(name)?.slice(1) ?? [])]);
+    params.set(label.slice("__param_".length), [value]);
   }
   const query = [...params]
-    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .sort(([a], [b]) => compareText(a, b))
     .flatMap(([name, values]) => values.map((value) => `${queryEscape(name)}=${queryEscape(value)}`))
     .join("&");
   const path = labels.get("__metrics_path__")!;

@@ -1,0 +1,234 @@
+import t from "tap";
+import { contentId } from "#/lib/bytes/hash.ts";
+import type { Generation } from "#/lib/model/generation.ts";
+import type { Target } from "#/lib/model/target.ts";
+import { planGeneration, sameAssignments, unassignedCount, unassignedReason } from "#/primary/assign.ts";
+import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { manualClock } from "#/test/support/manual-clock.ts";
+
+function target(index: number, edit: Partial<Target> = {}): Target {
+  const address = `10.0.0.${index}:9100`;
+  return {
+    id: contentId(address),
+    job: "node",
+    url: `http://${address}/metrics`,
+    labels: [
+      ["instance", address],
+      ["job", "node"],
+    ],
+    intervalMs: 15_000,
+    timeoutMs: 10_000,
+    options: {
+      honorLabels: false,
+      honorTimestamps: true,
+      sampleLimit: 0,
+      labelLimit: 0,
+      labelNameLengthLimit: 0,
+      labelValueLengthLimit: 0,
+      bodyBytesMax: 1 << 20,
+    },
+    ...edit,
+  };
+}
+
+const targets = Array.from({ length: 100 }, (_, i) => target(i));
+const both = [
+  { name: "s1", capacity: 5000 },
+  { name: "s2", capacity: 5000 },
+];
+
+function plan(edit: Partial<Parameters<typeof planGeneration>[0]> = {}): Generation {
+  return planGeneration({
+    targets,
+    living: both,
+    number: 1,
+    token: 7,
+    primary: "p1",
+    nowMs: 1_700_000_000_123.75,
+    datacenter: "fra",
+    ...edit,
+  });
+}
+
+t.test("a generation has every target once, sorted by id, and an owner for each", async (t) => {
+  const generation = plan({ targets: targets.toReversed(), living: both.toReversed() });
+  t.equal(generation.datacenter, "fra");
+  t.equal(generation.number, 1);
+  t.equal(generation.token, 7);
+  t.equal(generation.primary, "p1");
+  t.equal(generation.validFromMs, 1_700_000_000_123);
+  t.same(generation.secondaries, both);
+  const ids = generation.targets.map((assigned) => assigned.target.id);
+  t.same(ids, targets.map(({ id }) => id).sort());
+  const owned = (name: string) => generation.targets.filter(({ owner }) => owner === name).length;
+  t.equal(owned("s1") + owned("s2"), 100);
+  t.ok(owned("s1") <= 53 && owned("s2") <= 53, `${owned("s1")} and ${owned("s2")}`);
+});
+
+t.test("both primaries would make the same one", async (t) => {
+  const mine = plan();
+  const peers = plan({ targets: targets.toReversed(), living: both.toReversed(), primary: "p2", token: 8, number: 2 });
+  t.ok(sameAssignments(mine, peers));
+  t.same(peers.targets, mine.targets);
+});
+
+t.test("a secondary that is lost gives its targets to the other, and has them again when it is back", async (t) => {
+  const before = plan();
+  const lost = plan({ previous: before, number: 2, living: both.slice(0, 1) });
+  t.ok(lost.targets.every(({ owner }) => owner === "s1"));
+  t.notOk(sameAssignments(before, lost));
+  t.ok(sameAssignments(before, plan({ previous: lost, number: 3 })));
+});
+
+t.test("any change that a secondary would notice makes another content", async (t) => {
+  const before = plan({ targets: [target(1), target(2)] });
+  const changed = (edit: Partial<Target>) => plan({ targets: [target(1), target(2, edit)] });
+  t.ok(sameAssignments(before, changed({})));
+  t.notOk(sameAssignments(before, changed({ id: contentId("other") })));
+  t.notOk(sameAssignments(before, changed({ intervalMs: 5000 })));
+  t.notOk(sameAssignments(before, changed({ timeoutMs: 5000 })));
+  for (const [option, value] of Object.entries(target(2).options)) {
+    const other = typeof value === "boolean" ? !value : value + 1;
+    t.notOk(sameAssignments(before, changed({ options: { ...target(2).options, [option]: other } })), option);
+  }
+  t.notOk(sameAssignments(before, plan({ targets: [target(1)] })));
+  t.notOk(
+    sameAssignments(before, plan({ targets: [target(1), target(2)], living: [both[0]!, { name: "s3", capacity: 1 }] })),
+  );
+  t.notOk(sameAssignments(before, plan({ targets: [target(1), target(2)], datacenter: "nyc" })));
+});
+
+t.test("targets beyond the capacity have no owner, and it is said why", async (t) => {
+  const generation = plan({
+    living: [
+      { name: "s1", capacity: 60 },
+      { name: "s2", capacity: 30 },
+    ],
+  });
+  t.equal(unassignedCount(generation), 10);
+  t.equal(
+    unassignedReason(generation),
+    "10 of 100 targets have no owner: the living secondaries (s1, s2) have room for 90; add one, or raise a capacity",
+  );
+  t.equal(unassignedReason(plan({ living: [] })), "100 of 100 targets have no owner: no secondary lives");
+  t.equal(unassignedReason(plan()), undefined);
+});
+
+t.test("a generation must follow the one before", async (t) => {
+  t.throws(() => plan({ previous: plan({ number: 5 }), number: 5 }), /BUG: generation 5 does not follow 5/);
+});
+
+function presence(secondaries = ["s1", "s2"]) {
+  const clock = manualClock();
+  const book = new Presence({ clock, secondaries, leaseMs: 5000 });
+  const changes: string[] = [];
+  book.onChange(() => changes.push(book.living().join(" ")));
+  return { clock, book, changes };
+}
+
+t.test(
+  "the presence lease is half the shortest interval, but no longer than 5 s, nor too short for the peer's reports",
+  async (t) => {
+    t.equal(presenceLeaseMs(15_000), 5000);
+    t.equal(presenceLeaseMs(8000), 4000);
+    t.equal(presenceLeaseMs(1000), 2500);
+  },
+);
+
+t.test("a secondary lives until one lease after its last word, and not a moment longer", async (t) => {
+  const { clock, book, changes } = presence();
+  book.heard("s1", 0);
+  t.same(book.living(), ["s1"]);
+  await clock.advance(3000);
+  book.heard("s1", 1000);
+  await clock.advance(3999);
+  t.same(book.living(), ["s1"]);
+  await clock.advance(1);
+  t.same(book.living(), []);
+  t.same(changes, ["s1", ""], "the change was told when it happened");
+});
+
+t.test("one that comes back joins at once", async (t) => {
+  const { clock, book, changes } = presence();
+  book.heard("s2", 0);
+  await clock.advance(6000);
+  book.heard("s2", 0);
+  t.same(changes, ["s2", "", "s2"]);
+});
+
+t.test("an older word than known changes nothing, and neither does one of somebody unknown", async (t) => {
+  const { clock, book, changes } = presence();
+  book.heard("s1", 0);
+  book.heard("s1", 4999);
+  book.heard("stranger", 0);
+  await clock.advance(4999);
+  t.same(book.living(), ["s1"]);
+  t.same(changes, ["s1"]);
+});
+
+t.test("a word that is a lease old does not make anybody live", async (t) => {
+  const { book, changes } = presence();
+  book.heard("s1", 5000);
+  t.same(book.living(), []);
+  t.same(changes, []);
+});
+
+t.test("a primary that has just taken the lease waits one lease before it calls anybody dead", async (t) => {
+  const { clock, book, changes } = presence(["s1", "s2", "s3"]);
+  book.heard("s3", 0);
+  await clock.advance(1000);
+  book.tookLease(["s1", "s2"]);
+  t.same(book.living(), ["s1", "s2", "s3"]);
+  await clock.advance(3000);
+  book.heard("s1", 0);
+  await clock.advance(1999);
+  t.same(book.living(), ["s1", "s2"]);
+  await clock.advance(1);
+  t.same(book.living(), ["s1"]);
+  t.same(changes, ["s3", "s1 s2 s3", "s1 s2", "s1"]);
+});
+
+t.test(
+  "one that the generation before did not count stays dead until it is heard; without one all are waited for",
+  async (t) => {
+    const known = presence();
+    known.book.tookLease(["s1"]);
+    t.same(known.book.living(), ["s1"]);
+    const fresh = presence();
+    fresh.book.tookLease();
+    t.same(fresh.book.living(), ["s1", "s2"]);
+  },
+);
+
+t.test("a primary that was itself held up does not take its own absence for theirs", async (t) => {
+  let nowMs = 0;
+  const timers: (() => void)[] = [];
+  const clock = {
+    ...manualClock(),
+    monotonicMs: () => nowMs,
+    after: (_delayMs: number, callback: () => void) => {
+      timers.push(callback);
+      return { cancel: () => {} };
+    },
+  };
+  const held = new Presence({ clock, secondaries: ["s1", "s2"], leaseMs: 5000 });
+  held.heard("s1", 0);
+  held.heard("s2", 0);
+  // The process stood still for a minute; its timer comes before what waits in its sockets.
+  nowMs = 60_000;
+  timers.at(-1)!();
+  t.same(held.living(), ["s1", "s2"]);
+  held.heard("s1", 0);
+  nowMs = 65_000;
+  timers.at(-1)!();
+  t.same(held.living(), [], "a lease later it knows");
+});
+
+t.test("after close nothing is told", async (t) => {
+  const { clock, book, changes } = presence();
+  book.heard("s1", 0);
+  book.close();
+  book.close();
+  await clock.advance(10_000);
+  t.same(changes, ["s1"]);
+});

@@ -1,0 +1,503 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import t, { type Test } from "tap";
+import { systemClock } from "#/lib/clock/clock.ts";
+import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
+import { labelsRecord } from "#/lib/model/labels.ts";
+import type { Target } from "#/lib/model/target.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
+import { Discovery } from "#/primary/discover/discover.ts";
+import type { Disk } from "#/primary/discover/disk.ts";
+import { BadTargetList, parseTargetList } from "#/primary/discover/list.ts";
+import { manualClock } from "#/test/support/manual-clock.ts";
+import { parseTopology } from "#/topology/file.ts";
+import { formatProblem } from "#/topology/problem.ts";
+
+function topologyOf(scrapeConfigs: string, edit: (text: string) => string = (text) => text) {
+  const text = edit(`format_version: 1
+federation: test
+global:
+  nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
+  pair: [{ name: g1, http: { listen: "127.0.0.1:9480" } }]
+datacenters:
+  - name: fra
+    region: eu
+    labels: { provider: own }
+    nats: { servers: ["nats://127.0.0.1:4223"] }
+    primaries:
+      - { name: p1, http: { listen: "127.0.0.1:9470" }, grpc: { listen: "127.0.0.1:9471" } }
+    secondaries:
+      - { name: s1, http: { listen: "127.0.0.1:9474" } }
+scrape_configs:
+${scrapeConfigs}`);
+  const { topology, problems } = parseTopology(text, "t.yaml");
+  if (!topology) throw new Error(problems.map(formatProblem).join("\n"));
+  return topology;
+}
+
+/** Everything is read from memory, and nothing can be watched unless `watched` says so. */
+function memoryDisk(files: Map<string, string | Error>, watched: Map<string, () => void> = new Map()): Disk {
+  return {
+    async list(directory) {
+      const paths = [...files.keys()].filter((path) => path.startsWith(`${directory}/`));
+      if (paths.length === 0)
+        throw Object.assign(new Error(`ENOENT: no such directory ${directory}`), { code: "ENOENT" });
+      return paths.map((path) => path.slice(directory.length + 1));
+    },
+    async read(path, bytesMax) {
+      const content = files.get(path);
+      if (content === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" });
+      if (content instanceof Error) throw content;
+      return Buffer.from(content).subarray(0, bytesMax);
+    },
+    watch(directory, onEvent) {
+      watched.set(directory, onEvent);
+      return { close: () => void watched.delete(directory) };
+    },
+  };
+}
+
+async function discover(
+  t: Test,
+  scrapeConfigs: string,
+  options: { files?: Record<string, string>; edit?: (text: string) => string } = {},
+) {
+  const topology = topologyOf(scrapeConfigs, options.edit);
+  const files = new Map<string, string | Error>(Object.entries(options.files ?? {}));
+  const watched = new Map<string, () => void>();
+  const clock = manualClock();
+  const metrics = createRegistry({ tier: "primary" });
+  const sentences: string[] = [];
+  const note = (_fields: unknown, sentence: string) => void sentences.push(sentence);
+  const log: Logger = { ...silentLogger(), info: note, warn: note, error: note, child: () => log };
+  const discovery = new Discovery({
+    topology,
+    datacenter: topology.datacenters[0]!,
+    baseDir: "/etc/heliograph",
+    clock,
+    log,
+    metrics,
+    disk: memoryDisk(files, watched),
+  });
+  t.teardown(() => discovery.close());
+  let changes = 0;
+  discovery.onChange(() => {
+    changes += 1;
+  });
+  await discovery.start();
+  const change = async (directory: string) => {
+    watched.get(directory)?.();
+    await clock.advance(100);
+  };
+  return { discovery, clock, metrics, files, sentences, change, changes: () => changes };
+}
+
+function urls(targets: readonly Target[]): string[] {
+  return targets.map(({ url }) => url).sort();
+}
+
+/** Url, labels, interval and timeout, as the API of Prometheus shows them. */
+function shown(targets: readonly Target[]): string[] {
+  const place = new Set(["datacenter", "region", "provider"]);
+  return targets
+    .map(({ url, labels, intervalMs, timeoutMs }) => {
+      const own = labels.filter(([name]) => !place.has(name));
+      return `${url} ${JSON.stringify(labelsRecord(own))} ${intervalMs / 1000}s ${timeoutMs / 1000}s`;
+    })
+    .sort();
+}
+
+t.test(
+  "urls, labels and times are those of Prometheus 2.42.0 (its /api/v1/targets, run on this configuration)",
+  async (t) => {
+    const list = `- targets: ["10.1.0.1", "10.1.0.2:9100", "[2001:db8::1]", "[2001:db8::1]:9100", "plain.example"]
+  labels: { rack: 7, empty: "", __meta_x: y }
+- targets: ["10.1.0.3:443"]
+  labels: { __scheme__: https }
+- targets: ["10.1.0.4"]
+  labels: { __scheme__: https, __metrics_path__: "/a b/é?x=1#y!*'()", instance: given, job: other }
+- targets: ["10.1.0.5:80"]
+  labels: { __param_target: "lost", __param_new: "n 1", __scrape_interval__: 1m30s, __scrape_timeout__: 5s }
+- targets: ["10.1.0.6:80"]
+  labels: { __metrics_path__: "nolead" }
+- targets: ["10.1.0.7:80"]
+  labels: { __scrape_interval__: 2s }
+- targets: ["10.1.0.8:80", "10.1.0.8:80"]
+- targets: ["10.1.0.10:80/x", "http://10.1.0.11:80"]
+- targets: ["10.1.0.12:80"]
+  labels: { __param_module: over, __param_target: "" }
+- targets:
+  labels:
+- labels: {a: b}
+`;
+    const { discovery, metrics } = await discover(
+      t,
+      `  - job_name: node
+    params: { module: [http_2xx, second], target: [""], z: [], "k y": ["v&1"] }
+    file_sd_configs: [{ files: [list.yml] }]
+  - job_name: quick
+    scrape_interval: 5s
+    static_configs: [{ targets: ["10.2.0.1:1"] }]
+  - job_name: probe
+    static_configs:
+      - targets: ["10.3.0.1:9115"]
+        labels: { __param_target: "http://x/?a=b c&d=~*!'()é+%", __param_a: "1", instance: "" }
+      - targets: ["localhost"]
+        labels: { __address__: "10.9.9.9:1", "instance": "i" }
+`,
+      { files: { "/etc/heliograph/list.yml": list } },
+    );
+    const query = "?k+y=v%261&module=http_2xx&module=second&target=";
+    const node = (address: string, rest: string, labels = `"instance":"${address}","job":"node"`) =>
+      `http://${address}${rest} {${labels}} 15s 10s`;
+    t.same(
+      shown(discovery.targets()),
+      [
+        node("10.1.0.1:80", `/metrics${query}`, '"instance":"10.1.0.1:80","job":"node","rack":"7"'),
+        node("10.1.0.2:9100", `/metrics${query}`, '"instance":"10.1.0.2:9100","job":"node","rack":"7"'),
+        node("[2001:db8::1]:80", `/metrics${query}`, '"instance":"[2001:db8::1]:80","job":"node","rack":"7"'),
+        node("[2001:db8::1]:9100", `/metrics${query}`, '"instance":"[2001:db8::1]:9100","job":"node","rack":"7"'),
+        node("plain.example:80", `/metrics${query}`, '"instance":"plain.example:80","job":"node","rack":"7"'),
+        `https://10.1.0.3:443/metrics${query} {"instance":"10.1.0.3:443","job":"node"} 15s 10s`,
+        `https://10.1.0.4:443/a%20b/%C3%A9%3Fx=1%23y%21%2A%27%28%29${query} {"instance":"given","job":"other"} 15s 10s`,
+        `http://10.1.0.5:80/metrics?k+y=v%261&module=http_2xx&module=second&new=n+1&target= {"instance":"10.1.0.5:80","job":"node"} 90s 5s`,
+        node("10.1.0.6:80", `/nolead${query}`),
+        node("10.1.0.8:80", `/metrics${query}`),
+        node("10.1.0.12:80", `/metrics${query}`),
+        'http://10.2.0.1:1/metrics {"instance":"10.2.0.1:1","job":"quick"} 5s 5s',
+        `http://10.3.0.1:9115/metrics?a=1&target=http%3A%2F%2Fx%2F%3Fa%3Db+c%26d%3D~%2A%21%27%28%29%C3%A9%2B%25 {"instance":"10.3.0.1:9115","job":"probe"} 15s 10s`,
+        'http://localhost:80/metrics {"instance":"i","job":"probe"} 15s 10s',
+      ].sort(),
+    );
+    t.same(discovery.refused(), [
+      {
+        address: "10.1.0.7:80",
+        message: '__scrape_timeout__: expected at most the interval (2s), got "10s"',
+        job: "node",
+      },
+      {
+        address: "10.1.0.10:80/x",
+        message:
+          'expected host:port alone; `scheme` and `metrics_path` of the scrape config have the rest, got "10.1.0.10:80/x"',
+        job: "node",
+      },
+      {
+        address: "http://10.1.0.11:80",
+        message:
+          'expected host:port alone; `scheme` and `metrics_path` of the scrape config have the rest, got "http://10.1.0.11:80"',
+        job: "node",
+      },
+    ]);
+    t.equal(metrics.get("heliograph_primary_discovered_targets", { job: "node" }), 11);
+    t.equal(metrics.get("heliograph_primary_refused_targets", { job: "node" }), 3);
+  },
+);
+
+t.test(
+  "a target carries its data centre's labels, name and region, under the names that the topology gives them",
+  async (t) => {
+    const configs = `  - job_name: node
+    static_configs:
+      - targets: ["10.0.0.1:9100"]
+      - targets: ["10.0.0.2:9100"]
+        labels: { provider: rented }
+    file_sd_configs: [{ files: [list.json] }]
+`;
+    const files = {
+      "/etc/heliograph/list.json": `[
+      { "targets": ["10.0.0.3:9100"], "labels": { "datacenter": "elsewhere", "region": "eu" } }
+    ]`,
+    };
+    const { discovery } = await discover(t, configs, { files });
+    const byInstance = (targets: readonly Target[]) =>
+      targets.map(({ labels }) => labelsRecord(labels)).sort((a, b) => (a.instance! < b.instance! ? -1 : 1));
+    const place = { datacenter: "fra", region: "eu", job: "node" };
+    t.same(byInstance(discovery.targets()), [
+      { ...place, instance: "10.0.0.1:9100", provider: "own" },
+      { ...place, instance: "10.0.0.2:9100", provider: "rented" },
+      { ...place, instance: "10.0.0.3:9100", provider: "own", exported_datacenter: "elsewhere" },
+    ]);
+    const renamed = await discover(t, configs, {
+      files,
+      edit: (text) =>
+        text.replace("federation: test", "federation: test\nlabel_names: { datacenter: dc, region: zone }"),
+    });
+    t.same(byInstance(renamed.discovery.targets())[0], {
+      dc: "fra",
+      zone: "eu",
+      job: "node",
+      instance: "10.0.0.1:9100",
+      provider: "own",
+    });
+  },
+);
+
+t.test("a scrape config's options reach its targets", async (t) => {
+  const { discovery } = await discover(
+    t,
+    `  - job_name: node
+    honor_labels: true
+    honor_timestamps: false
+    sample_limit: 1
+    label_limit: 2
+    label_name_length_limit: 3
+    label_value_length_limit: 4
+    body_size_limit: 5KB
+    static_configs: [{ targets: ["10.0.0.1:9100"] }]
+`,
+  );
+  t.same(discovery.targets()[0]?.options, {
+    honorLabels: true,
+    honorTimestamps: false,
+    sampleLimit: 1,
+    labelLimit: 2,
+    labelNameLengthLimit: 3,
+    labelValueLengthLimit: 4,
+    bodyBytesMax: 5120,
+  });
+});
+
+t.test("targets are distinct and sorted by id, also when two sources name them", async (t) => {
+  const { discovery, changes } = await discover(
+    t,
+    `  - job_name: node
+    static_configs: [{ targets: ["10.0.0.2:1", "10.0.0.1:1", "10.0.0.3:1"] }]
+    file_sd_configs: [{ files: [a.json] }, { files: [b.json] }]
+`,
+    {
+      files: {
+        "/etc/heliograph/a.json": '[{ "targets": ["10.0.0.1:1"] }]',
+        "/etc/heliograph/b.json": '[{ "targets": ["10.0.0.1:1", "10.0.0.4:1"] }]',
+      },
+    },
+  );
+  const ids = discovery.targets().map(({ id }) => id);
+  t.equal(ids.length, 4);
+  t.same(ids, ids.toSorted());
+  t.equal(changes(), 1);
+});
+
+const fileJob = `  - job_name: node
+    file_sd_configs: [{ files: ["targets/node-*.yml"], refresh_interval: 1m }]
+`;
+const dir = "/etc/heliograph/targets";
+
+t.test("files are found by their pattern, beside the topology file", async (t) => {
+  const { discovery } = await discover(t, fileJob, {
+    files: {
+      [`${dir}/node-1.yml`]: '- targets: ["10.0.0.1:1"]',
+      [`${dir}/node-2.yml`]: '- targets: ["10.0.0.2:1"]',
+      [`${dir}/other.yml`]: '- targets: ["10.0.0.3:1"]',
+      [`${dir}/node-3.yml.tmp`]: '- targets: ["10.0.0.4:1"]',
+    },
+  });
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics", "http://10.0.0.2:1/metrics"]);
+});
+
+t.test("a change in the directory is read once it is quiet, and the same content changes nothing", async (t) => {
+  const { discovery, files, change, changes } = await discover(t, fileJob, {
+    files: { [`${dir}/node-1.yml`]: '- targets: ["10.0.0.1:1"]' },
+  });
+  const before = discovery.targets();
+  await change(dir);
+  t.equal(discovery.targets(), before);
+  files.set(`${dir}/node-1.yml`, '# written anew\n- targets: ["10.0.0.1:1"]');
+  await change(dir);
+  t.equal(discovery.targets(), before, "nor does another way to say the same");
+  t.equal(changes(), 1);
+  files.set(`${dir}/node-1.yml`, '- targets: ["10.0.0.2:1"]');
+  await change(dir);
+  t.same(urls(discovery.targets()), ["http://10.0.0.2:1/metrics"]);
+  t.equal(changes(), 2);
+});
+
+t.test("a change that no event told of is seen after the refresh interval", async (t) => {
+  const { discovery, files, clock } = await discover(t, fileJob, {
+    files: { [`${dir}/node-1.yml`]: '- targets: ["10.0.0.1:1"]' },
+  });
+  files.set(`${dir}/node-1.yml`, '- targets: ["10.0.0.2:1"]');
+  await clock.advance(59_000);
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"]);
+  await clock.advance(1000);
+  t.same(urls(discovery.targets()), ["http://10.0.0.2:1/metrics"]);
+});
+
+t.test("a file that cannot be read keeps its last targets, is counted, and says since when", async (t) => {
+  const { discovery, files, change, clock, metrics, sentences } = await discover(t, fileJob, {
+    files: { [`${dir}/node-1.yml`]: '- targets: ["10.0.0.1:1"]', [`${dir}/node-2.yml`]: '- targets: ["10.0.0.2:1"]' },
+  });
+  const errors = () => metrics.get("heliograph_primary_discovery_errors_total", { job: "node" });
+  const sinceMs = clock.nowMs() + 100;
+  for (const [content, message] of [
+    ["- targets: [", /^1:13: not valid YAML: Flow sequence/],
+    ["", /^expected a list, got an empty file; \[\] is a list of none$/],
+    ["targets: []", /^1:1: expected a list of groups with targets and labels, got a mapping with 1 key$/],
+    [new Error("EIO: i/o error"), /^EIO: i\/o error$/],
+  ] as const) {
+    files.set(`${dir}/node-1.yml`, content);
+    const before = errors();
+    await change(dir);
+    t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics", "http://10.0.0.2:1/metrics"]);
+    t.equal(errors(), before + 1);
+    const [problem, ...more] = discovery.problems();
+    t.same(more, []);
+    t.match(problem, { job: "node", file: `${dir}/node-1.yml`, sinceMs, targetsKept: 1, message });
+  }
+  t.equal(sentences.filter((sentence) => sentence.includes("cannot be read")).length, 4);
+  await change(dir);
+  t.equal(sentences.filter((sentence) => sentence.includes("cannot be read")).length, 4, "the same is said once");
+  files.set(`${dir}/node-1.yml`, "[]");
+  await change(dir);
+  t.same(discovery.problems(), []);
+  t.same(urls(discovery.targets()), ["http://10.0.0.2:1/metrics"]);
+  t.match(sentences.at(-1), "can be read again");
+});
+
+t.test("a file that is removed takes its targets with it; a directory that is away does not", async (t) => {
+  const { discovery, files, change, clock } = await discover(t, fileJob, {
+    files: { [`${dir}/node-1.yml`]: '- targets: ["10.0.0.1:1"]', [`${dir}/node-2.yml`]: '- targets: ["10.0.0.2:1"]' },
+  });
+  files.delete(`${dir}/node-2.yml`);
+  await change(dir);
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"]);
+  files.delete(`${dir}/node-1.yml`);
+  await change(dir);
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"], "the directory cannot be listed: nothing is known");
+  t.match(discovery.problems(), [{ file: dir, targetsKept: 1, message: /ENOENT/ }]);
+  files.set(`${dir}/node-9.yml`, '- targets: ["10.0.0.9:1"]');
+  await clock.advance(2000);
+  t.same(urls(discovery.targets()), ["http://10.0.0.9:1/metrics"], "it is looked for again by itself");
+  t.same(discovery.problems(), []);
+});
+
+t.test("no directory at the start is no reason to stop: it is said, and looked for", async (t) => {
+  const { discovery, files, clock } = await discover(t, fileJob);
+  t.same(discovery.targets(), []);
+  t.match(discovery.problems(), [{ file: dir }]);
+  files.set(`${dir}/node-1.yml`, '- targets: ["10.0.0.1:1"]');
+  await clock.advance(2000);
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"]);
+});
+
+t.test("on a real disk, a new, replaced, rewritten or removed file is seen within a second", async (t) => {
+  const base = await mkdtemp(join(tmpdir(), "heliograph-discover-"));
+  const folder = join(base, "targets");
+  await mkdir(folder);
+  const topology = topologyOf(fileJob);
+  const discovery = new Discovery({
+    topology,
+    datacenter: topology.datacenters[0]!,
+    baseDir: base,
+    clock: systemClock(),
+    log: silentLogger(),
+    metrics: createRegistry({ tier: "primary" }),
+  });
+  t.teardown(async () => {
+    discovery.close();
+    await rm(base, { recursive: true });
+  });
+  await discovery.start();
+  t.same(discovery.targets(), []);
+
+  const file = join(folder, "node-1.yml");
+  const steps: [string, () => Promise<void>, string[]][] = [
+    ["new", () => writeFile(file, '- targets: ["10.0.0.1:1"]'), ["http://10.0.0.1:1/metrics"]],
+    [
+      "replaced",
+      async () => {
+        await writeFile(`${file}.tmp`, '- targets: ["10.0.0.2:1"]');
+        await rename(`${file}.tmp`, file);
+      },
+      ["http://10.0.0.2:1/metrics"],
+    ],
+    ["rewritten", () => writeFile(file, '- targets: ["10.0.0.3:1"]'), ["http://10.0.0.3:1/metrics"]],
+    [
+      "with its directory",
+      async () => {
+        await mkdir(join(base, "new"));
+        await writeFile(join(base, "new", "node-1.yml"), '- targets: ["10.0.0.4:1"]');
+        await rename(folder, join(base, "old"));
+        await rename(join(base, "new"), folder);
+      },
+      ["http://10.0.0.4:1/metrics"],
+    ],
+    ["removed", () => rm(file), []],
+  ];
+  for (const [name, act, expected] of steps) {
+    const changed = new Promise<void>((resolve) => discovery.onChange(resolve));
+    const beganMs = performance.now();
+    await act();
+    await Promise.race([changed, new Promise((resolve) => setTimeout(resolve, 4000))]);
+    const tookMs = performance.now() - beganMs;
+    t.same(urls(discovery.targets()), expected, name);
+    t.ok(tookMs < 1000, `${name}: ${tookMs.toFixed(0)} ms`);
+  }
+});
+
+t.test("a list of targets is refused whole, with the place of what is wrong", async (t) => {
+  const faultOf = (text: string | Buffer, name: string) => {
+    try {
+      parseTargetList(Buffer.from(text), name);
+      return "none";
+    } catch (error) {
+      if (!(error instanceof BadTargetList)) throw error;
+      return `${error.code}: ${error.message}`;
+    }
+  };
+  t.equal(faultOf("[]", "a.json"), "none");
+  t.match(faultOf("[", "a.json"), /^syntax: not valid JSON: /);
+  t.equal(faultOf('[{"targets": "x"}]', "a.json"), 'shape: [0].targets: expected a list of host:port, got "x"');
+  t.equal(faultOf('[{"targets": [5]}]', "a.json"), "shape: [0].targets[0]: expected a text, got 5 (a number)");
+  t.equal(faultOf('[{"labels": {"a": 5}}]', "a.json"), "shape: [0].labels.a: expected a text, got 5 (a number)");
+  t.equal(
+    faultOf('[{"labels": {"a-b": "c"}}]', "a.json"),
+    'shape: [0].labels.a-b: expected a label name of letters, digits and underscores, got "a-b"',
+  );
+  t.equal(faultOf('[{"target": []}]', "a.json"), 'shape: [0]: expected targets and labels alone, got the key "target"');
+  t.equal(faultOf("- a\n- b\n", "a.yml"), 'shape: 1:3: [0]: expected a mapping with targets and labels, got "a"');
+  t.equal(faultOf("- targets: []\n  targets: []\n", "a.yml"), "syntax: 2:3: this key stands here a second time");
+  t.equal(faultOf(Buffer.from([0xff]), "a.yml"), "not_utf8: expected text in UTF-8, got other bytes");
+  t.match(
+    faultOf(Buffer.alloc(3 << 20, "#"), "a.yml"),
+    /^too_large: expected at most 2 MiB, got more; split the file, or/,
+  );
+  t.match(faultOf(Buffer.alloc((16 << 20) + 1, " "), "a.json"), /^too_large: expected at most 16 MiB/);
+});
+
+t.test("labels that are too many, too long or no text leave out their target alone", async (t) => {
+  const many = Object.fromEntries(Array.from({ length: 70 }, (_, i) => [`l${i}`, "x"]));
+  const { discovery } = await discover(
+    t,
+    `  - job_name: node
+    file_sd_configs: [{ files: [list.json] }]
+`,
+    {
+      files: {
+        "/etc/heliograph/list.json": JSON.stringify([
+          { targets: ["10.0.0.1:1"] },
+          { targets: ["10.0.0.2:1"], labels: many },
+          { targets: ["10.0.0.3:1"], labels: { a: "x".repeat(5000) } },
+          { targets: ["10.0.0.4:1"], labels: { a: "\ud800" } },
+          { targets: ["10.0.0.5:1"], labels: { __scheme__: "ftp" } },
+          { targets: ["10.0.0.6:1"], labels: { __scrape_interval__: "often" } },
+          { targets: ["10.0.0.7:1"], labels: { __scrape_interval__: "100ms", __scrape_timeout__: "50ms" } },
+          { targets: [""] },
+        ]),
+      },
+    },
+  );
+  t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"]);
+  t.same(
+    discovery.refused().map(({ message }) => message),
+    [
+      "expected at most 64 labels, got 75",
+      'label "a": expected at most 4096 bytes, got 5001',
+      'label "a": expected valid Unicode, got "\\ud800"',
+      '__scheme__: expected http or https, got "ftp"',
+      '__scrape_interval__: expected a duration like 15s or 1m30s, got "often"',
+      '__scrape_interval__: expected at least 1s, got "100ms"',
+      'expected host:port with a port up to 65535, got ""',
+    ],
+  );
+});
