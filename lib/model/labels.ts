@@ -55,10 +55,31 @@ export function labelsKey(labels: Labels): string {
  * value takes the target's away (that is how `honor_labels` and metric relabelling are carried).
  */
 export function mergeLabels(target: Labels, row: Labels, name: string): Labels {
-  const merged = new Map<string, string>(target);
-  for (const [key, value] of row) merged.set(key, value);
-  merged.set(metricNameLabel, name);
-  return labelsOf(merged);
+  const merged: Label[] = [];
+  let t = 0;
+  let named = false;
+  // Both are sorted; the target's labels go in front of each of the row's, and the name where it belongs.
+  for (let r = 0; r <= row.length; r++) {
+    const next = row[r];
+    while (t < target.length) {
+      const order = next ? compareText(target[t]![0], next[0]) : -1;
+      if (order > 0) break;
+      if (order < 0) add(target[t]!);
+      t++;
+    }
+    if (next) add(next);
+  }
+  if (!named) merged.push([metricNameLabel, name]);
+  return merged;
+
+  function add(label: Label): void {
+    const order = named ? -1 : compareText(metricNameLabel, label[0]);
+    if (order <= 0 && !named) {
+      merged.push([metricNameLabel, name]);
+      named = true;
+    }
+    if (order !== 0 && label[1] !== "") merged.push(label);
+  }
 }
 
 export type MatchOperator = "=" | "!=" | "=~" | "!~";

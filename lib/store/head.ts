@@ -6,6 +6,7 @@
 
 import { setImmediate } from "node:timers/promises";
 import {
+  compareLabels,
   compareText,
   type Labels,
   labelValue,
@@ -261,15 +262,6 @@ function distinctRows(layouts: Iterable<{ readonly rows: Uint32Array }>): number
   const rows = new Set<number>();
   for (const layout of layouts) for (const row of layout.rows) if (!isReportRow(row)) rows.add(row);
   return rows.size;
-}
-
-/** As Prometheus sorts series: label by label, each by name, then by value. */
-function compareLabels(a: Labels, b: Labels): number {
-  for (let i = 0; i < a.length && i < b.length; i++) {
-    const order = compareText(a[i]![0], b[i]![0]) || compareText(a[i]![1], b[i]![1]);
-    if (order !== 0) return order;
-  }
-  return a.length - b.length;
 }
 
 /** Two targets, or two rows that differ only in what their target overlays, can have the same labels: one series then. */

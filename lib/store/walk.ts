@@ -35,7 +35,7 @@ interface Step {
   readonly outcomes: Float64Array;
 }
 
-/** One target within one range. What all its series share is decoded once. */
+/** One target within one range. What all its series share is decoded once. One at a time for each buffer. */
 export class Walk {
   readonly #steps: readonly Step[];
   readonly #ends: readonly TargetEnd[];
@@ -46,9 +46,13 @@ export class Walk {
     this.#range = range;
     this.#ends = timeline.ends;
     this.#out = out;
-    this.#steps = chunksWithin(timeline.chunks, range).map((chunk) => {
-      const times = new Float64Array(chunk.count);
-      const outcomes = new Float64Array(chunk.count);
+    const chunks = chunksWithin(timeline.chunks, range);
+    const columns = out.columns(chunks.reduce((sum, chunk) => sum + 2 * chunk.count, 0));
+    let used = 0;
+    this.#steps = chunks.map((chunk) => {
+      const times = columns.subarray(used, used + chunk.count);
+      const outcomes = columns.subarray(used + chunk.count, used + 2 * chunk.count);
+      used += 2 * chunk.count;
       chunk.fact(factTime, times);
       chunk.fact(factOutcome, outcomes);
       return { chunk, times, outcomes };
@@ -180,19 +184,31 @@ function ownTimesOf(chunk: Chunk, position: number): ReadonlyMap<number, number>
   return new Map(chunk.ownTimes.flatMap((own) => (own.row === position ? [[own.stored, own.timestampMs]] : [])));
 }
 
-/** Where a walk puts samples: reused from series to series, and copied out of once their number is known. */
+/** Series of one query lie one after the other in slabs of this many samples, because an array each costs more than its content. */
+const slabSamples = 65_536;
+
+/** Where the walks of one query put samples. What was taken stays as it is. */
 export class SampleBuffer {
   scratch = new Float64Array(128);
   scratchWords = wordsOf(this.scratch);
-  #times = new Float64Array(512);
-  #values = new Float64Array(512);
+  #columns = new Float64Array(1024);
+  #times = new Float64Array(0);
+  #values = new Float64Array(0);
   #words = wordsOf(this.#values);
-  #length = 0;
+  /** The present series lies from here on. */
+  #start = 0;
+  #end = 0;
   #sorted = true;
 
   reset(): void {
-    this.#length = 0;
+    this.#end = this.#start;
     this.#sorted = true;
+  }
+
+  /** Room for what a target's series share, until it is asked for again. */
+  columns(length: number): Float64Array {
+    if (length > this.#columns.length) this.#columns = new Float64Array(length * 2);
+    return this.#columns;
   }
 
   reserveValues(length: number): void {
@@ -202,31 +218,39 @@ export class SampleBuffer {
   }
 
   sample(timeMs: number, value: number): void {
-    if (this.#length === this.#times.length) this.#grow();
-    if (this.#length > 0 && timeMs <= this.#times[this.#length - 1]!) this.#sorted = false;
-    this.#times[this.#length] = timeMs;
-    this.#values[this.#length++] = value;
+    if (this.#end === this.#times.length) this.#grow();
+    if (this.#end > this.#start && timeMs <= this.#times[this.#end - 1]!) this.#sorted = false;
+    this.#times[this.#end] = timeMs;
+    this.#values[this.#end++] = value;
   }
 
   stale(timeMs: number): void {
     this.sample(timeMs, 0);
-    setStale(this.#words, this.#length - 1);
+    setStale(this.#words, this.#end - 1);
   }
 
   take(): WalkedSamples | undefined {
-    if (this.#length === 0) return undefined;
-    const samples = { timesMs: this.#times.slice(0, this.#length), values: this.#values.slice(0, this.#length) };
+    if (this.#end === this.#start) return undefined;
+    const samples = {
+      timesMs: this.#times.subarray(this.#start, this.#end),
+      values: this.#values.subarray(this.#start, this.#end),
+    };
+    this.#start = this.#end;
     return this.#sorted ? samples : inOrder([samples]);
   }
 
+  /** A new slab, which the present series moves to. */
   #grow(): void {
-    const times = new Float64Array(this.#times.length * 2);
+    const length = this.#end - this.#start;
+    const times = new Float64Array(Math.max(slabSamples, length * 2));
     const values = new Float64Array(times.length);
-    times.set(this.#times);
-    values.set(this.#values);
+    times.set(this.#times.subarray(this.#start, this.#end));
+    values.set(this.#values.subarray(this.#start, this.#end));
     this.#times = times;
     this.#values = values;
     this.#words = wordsOf(values);
+    this.#start = 0;
+    this.#end = length;
   }
 }
 
