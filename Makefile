@@ -12,7 +12,7 @@ help:
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
 	@echo "make bench        benchmarks"
-	@echo "make drill        kill everything once, and prove that nothing was lost (8 minutes; make drill-short: 2)"
+	@echo "make drill        kill everything once, and prove that nothing was lost (5 minutes; make drill-short: 2)"
 	@echo "make clean        remove what make made"
 
 # npm ci writes it last. A stamp of our own would survive an interrupted run.

@@ -123,7 +123,14 @@ function commandOf(planned: PlannedProcess, plan: DemoPlan, tools: DemoTools): C
         ...["--control", `127.0.0.1:${plan.fleet.controlPort}`],
       );
     case "node-exporter":
-      return { program: tools.nodeExporter!, args: [`--web.listen-address=127.0.0.1:${plan.nodeExporterPort}`] };
+      return {
+        program: tools.nodeExporter!,
+        // Those two look for what a machine without systemd, and without such a folder, does not have.
+        args: [
+          `--web.listen-address=127.0.0.1:${plan.nodeExporterPort}`,
+          ...["--no-collector.systemd", "--no-collector.textfile"],
+        ],
+      };
     default:
       return role satisfies never;
   }

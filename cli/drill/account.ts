@@ -57,7 +57,7 @@ export function judge(options: {
       missingTargets += lost > 0 ? 1 : 0;
       doubled += own(count.doubledMs);
       failed += own(count.failedMs);
-      const allowed = blow?.allowedTargets.has(target) ? blow.allowedSlots : 0;
+      const allowed = allowedOf(blow, target);
       const where = blow ? blow.name : "no blow";
       if (lost > allowed) breaches.push(`${where}: target ${target} misses ${lost} slots, allowed are ${allowed}`);
     }
@@ -71,6 +71,26 @@ export function judge(options: {
   const compared = counts.reduce((sum, count) => sum + count.compared, 0);
   if (compared === 0) breaches.push("no sample was there to compare");
   return { perBlow, slots: counts.reduce((sum, count) => sum + count.slots, 0), compared, incomplete, wrong, breaches };
+}
+
+function allowedOf(blow: Blow | undefined, target: number): number {
+  return blow?.allowedTargets.has(target) ? blow.allowedSlots : 0;
+}
+
+/** Missing slots beyond what the blows excuse: those that may still arrive. */
+export function missingInExcess(
+  blows: readonly Blow[],
+  missing: readonly (readonly number[])[],
+  intervalMs: number,
+): number {
+  let excess = 0;
+  for (const [target, timesMs] of missing.entries()) {
+    for (let blow = -1; blow < blows.length; blow++) {
+      const lost = timesMs.filter((timeMs) => blameOf(timeMs, blows, intervalMs) === blow).length;
+      excess += Math.max(0, lost - allowedOf(blows[blow], target));
+    }
+  }
+  return excess;
 }
 
 /** The index of the blow, or -1 for a slot before all of them. */

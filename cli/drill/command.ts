@@ -7,7 +7,7 @@ export const drill: Command = {
   summary: "Kills each process of a demo once, cuts a link, and compares every sample with what it must be.",
   usage: "[--kills all|NAMES] [--cut D] [--short] [--attach URL]",
   examples: [
-    { command: "drill", does: "everything: about 8 minutes" },
+    { command: "drill", does: "everything: about 5 minutes" },
     { command: "drill --short", does: "one process of each kind: about 2 minutes" },
     { command: "drill --kills ams-secondary-1,global-1 --cut 0s", does: "only these" },
     { command: "drill --attach http://127.0.0.1:9402", does: "hurt a demo that runs already" },

@@ -1,7 +1,7 @@
 // The drill: one blow after the other, and at the end the account of every sample.
 
 import { complain, say } from "#/cli/command.ts";
-import { type Blow, judge, reportText } from "#/cli/drill/account.ts";
+import { type Blow, judge, missingInExcess, reportText } from "#/cli/drill/account.ts";
 import {
   type DemoStatus,
   DrillError,
@@ -112,7 +112,7 @@ async function strikeAndCount(drill: Drill): Promise<boolean> {
   let breaches = troubles.length;
   for (const trouble of troubles) say(`BREACH: ${trouble}`);
   for (const { name, httpUrl } of globals) {
-    await untilSettled(drill, httpUrl, span, intervalMs);
+    await untilSettled(drill, httpUrl, { span, intervalMs, blows });
     const counts = await readAll(drill, httpUrl, span, intervalMs);
     const account = judge({ blows, counts, intervalMs });
     say(`\n${reportText(name, blows, account)}`);
@@ -181,21 +181,25 @@ async function cutOff({ federation, status, cutMs, clock }: Drill, troubles: str
 }
 
 /** Waits while slots that are missing still arrive. What is missing for good is left to the account. */
-async function untilSettled(drill: Drill, server: string, span: TimeSpan, intervalMs: number): Promise<void> {
-  const { clock, status } = drill;
+async function untilSettled(
+  { clock, status }: Drill,
+  server: string,
+  account: { readonly span: TimeSpan; readonly intervalMs: number; readonly blows: readonly Blow[] },
+): Promise<void> {
+  const { span, intervalMs, blows } = account;
   const endMs = clock.monotonicMs() + convergeMsMax;
   const calmMs = 4 * intervalMs;
   let least = Number.POSITIVE_INFINITY;
   let leastAtMs = clock.monotonicMs();
   while (clock.monotonicMs() < endMs) {
     const series = await readUp(server, span);
-    let missing = 0;
-    for (let target = 0; target < status.fleet.targets; target++) {
+    const missing = Array.from({ length: status.fleet.targets }, (_, target) => {
       const up = series.get(instanceOf(target, status.fleet)) ?? [];
-      missing += countSlots({ target, up, rows: new Map() }, [], { ...span, intervalMs }).missingMs.length;
-    }
-    if (missing < least) [least, leastAtMs] = [missing, clock.monotonicMs()];
-    if (missing === 0 || clock.monotonicMs() - leastAtMs >= calmMs) return;
+      return countSlots({ target, up, rows: new Map() }, [], { ...span, intervalMs }).missingMs;
+    });
+    const excess = missingInExcess(blows, missing, intervalMs);
+    if (excess < least) [least, leastAtMs] = [excess, clock.monotonicMs()];
+    if (excess === 0 || clock.monotonicMs() - leastAtMs >= calmMs) return;
     await clock.sleep(pollMs);
   }
 }
