@@ -1,11 +1,11 @@
 // Checks a topology file for people, and prints what follows from it.
 
-import { z } from "zod";
 import { complain, say } from "#/cli/command.ts";
 import { exitCodes, type ParsedOptions } from "#/cli/options.ts";
 import { loadTopology } from "#/topology/file.ts";
+import { topologyJsonSchema } from "#/topology/generate.ts";
 import { countOf, formatProblem, type Problem, TopologyInvalid } from "#/topology/problem.ts";
-import { type Topology, topologySchema } from "#/topology/schema.ts";
+import type { Topology } from "#/topology/schema.ts";
 
 export async function runCheck(options: ParsedOptions): Promise<number> {
   const file = options.positionals[0]!;
@@ -21,7 +21,7 @@ export async function runCheck(options: ParsedOptions): Promise<number> {
 }
 
 export function runSchema(): Promise<number> {
-  say(JSON.stringify(z.toJSONSchema(topologySchema, { io: "input" }), null, 2));
+  say(topologyJsonSchema().trimEnd());
   return Promise.resolve(exitCodes.ok);
 }
 
