@@ -71,9 +71,15 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   const replicas = new Map<string, Replica>();
   const heard = new Map<string, Heard>();
   let wasConnected = false;
-  const readiness = () => {
+  const replaying = () => {
     const missing = topology.datacenters.filter((datacenter) => !replicas.has(datacenter.name));
-    if (missing.length > 0) return `Journals are being replayed: ${missing.map((each) => each.name).join(", ")}.`;
+    if (missing.length === 0) return undefined;
+    const names = missing.map((each) => each.name).join(", ");
+    return `${name} is still replaying the journal of ${names}; ask its peer, or ask again in a moment`;
+  };
+  const readiness = () => {
+    const reason = replaying();
+    if (reason) return `${reason}.`;
     wasConnected ||= [...views.values()].some((view) => view.connected());
     wasConnected ||= [...replicas.values()].some((replica) => replica.position !== undefined);
     return wasConnected ? undefined : "Waiting for the hub's NATS servers.";
@@ -86,7 +92,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
     log,
   });
   const head = new Head({ metrics });
-  registerPrometheusApi(http.app, { source: head, clock, metrics });
+  registerPrometheusApi(http.app, { source: head, clock, metrics, incomplete: replaying });
   const states = new DatacenterStates({
     datacenters: topology.datacenters.map((datacenter) => ({
       name: datacenter.name,

@@ -73,7 +73,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   let replica: Replica | undefined;
   let wasConnected = false;
   const readiness = () => {
-    if (!replica) return "The journal is being replayed.";
+    if (!replica) return `${replaying(primary.name)}.`;
     wasConnected ||= parts.logConnected() || replica.position !== undefined;
     return wasConnected ? undefined : "Waiting for the data centre's NATS servers.";
   };
@@ -85,7 +85,12 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     log,
   });
   const head = new Head({ metrics });
-  registerPrometheusApi(http.app, { source: head, clock, metrics });
+  registerPrometheusApi(http.app, {
+    source: head,
+    clock,
+    metrics,
+    incomplete: () => (replica ? undefined : replaying(primary.name)),
+  });
 
   const safety = new SafetyBook({
     primaries: datacenter.primaries.map(({ name }) => name),
@@ -323,6 +328,10 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       return closing;
     },
   };
+}
+
+function replaying(name: string): string {
+  return `${name} is still replaying its journal; ask its peer, or ask again in a moment`;
 }
 
 function livingOf({ secondaries }: Datacenter, presence: Presence): readonly Secondary[] {

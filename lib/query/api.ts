@@ -47,6 +47,11 @@ export interface PrometheusApiOptions {
   readonly source: SampleSource;
   readonly clock: Clock;
   readonly metrics: Registry;
+  /**
+   * Undefined while the source is whole, else why it is not: a store that is still being replayed would answer as if the
+   * rest did not exist, so such queries are refused.
+   */
+  readonly incomplete?: () => string | undefined;
   /** For tests and small machines; see limits.ts and lib/promql/limits.ts. */
   readonly limits?: {
     readonly timeoutMs?: number;
@@ -108,12 +113,14 @@ class PrometheusApi {
   readonly #source: SampleSource;
   readonly #clock: Clock;
   readonly #metrics: Registry;
+  readonly #incomplete: () => string | undefined;
   readonly #limits: NonNullable<PrometheusApiOptions["limits"]>;
   readonly #gate: Gate;
   readonly #startedMs: number;
 
-  constructor({ source, clock, metrics, limits = {} }: PrometheusApiOptions) {
+  constructor({ source, clock, metrics, incomplete = () => undefined, limits = {} }: PrometheusApiOptions) {
     this.#source = source;
+    this.#incomplete = incomplete;
     this.#clock = clock;
     this.#metrics = metrics;
     this.#limits = limits;
@@ -150,6 +157,8 @@ class PrometheusApi {
     });
     const path = (request.params ?? {}) as Record<string, string>;
     try {
+      const reason = this.#incomplete();
+      if (reason) throw new ApiError("unavailable", reason);
       const { data, notes } = await handle({ parameters: parametersOf(request), path, controller });
       return reply.type("application/json").send(bodyOf(successText(data, notes)));
     } catch (error) {

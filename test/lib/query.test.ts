@@ -398,3 +398,18 @@ t.test("the API can be put on any server", async (t) => {
     "Grafana's health check",
   );
 });
+
+t.test("a source that is not whole yet is not asked: the query is refused and says where to go", async (t) => {
+  let reason: string | undefined = "global-1 is still replaying its journal; ask its peer";
+  const { front, app } = server({ incomplete: () => reason });
+  t.teardown(() => front.close());
+  const refused = await app.inject("/api/v1/query?query=up");
+  t.equal(refused.statusCode, 503);
+  t.same(refused.json(), {
+    status: "error",
+    errorType: "unavailable",
+    error: "global-1 is still replaying its journal; ask its peer",
+  });
+  reason = undefined;
+  t.equal((await app.inject("/api/v1/query?query=up")).statusCode, 200);
+});
