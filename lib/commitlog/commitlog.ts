@@ -42,6 +42,12 @@ export interface LogReader {
   info(): Promise<LogInfo>;
 }
 
+/** A data centre's own log, as its primaries have it: a chain of segments (docs/formats/log.md). */
+export interface SegmentedLog extends LogWriter, LogReader {
+  /** Closes the present segment and begins the next one. The other primary may do it at the same time. */
+  beginSegment(): Promise<void>;
+}
+
 export interface LogInfo {
   readonly stream: string;
   /** When the origin stream was made. */

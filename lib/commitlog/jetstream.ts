@@ -16,7 +16,7 @@ import {
   LogError,
   type LogInfo,
   type LogReader,
-  type LogWriter,
+  type SegmentedLog,
 } from "#/lib/commitlog/commitlog.ts";
 import {
   entrySubject,
@@ -71,11 +71,6 @@ export interface DatacenterLogOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
-}
-
-export interface SegmentedLog extends LogWriter, LogReader {
-  /** Closes the present segment and begins the next one. The other primary may do it at the same time. */
-  beginSegment(): Promise<void>;
 }
 
 export function openDatacenterLog(options: DatacenterLogOptions): SegmentedLog {

@@ -2,9 +2,8 @@
 // simulations runs the same.
 
 import type { Test } from "tap";
-import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
+import type { BackChannel, LogReader, SegmentedLog } from "#/lib/commitlog/commitlog.ts";
 import { type AppendResult, LogError } from "#/lib/commitlog/commitlog.ts";
-import type { SegmentedLog } from "#/lib/commitlog/jetstream.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 
