@@ -87,9 +87,9 @@ export class Assignment {
     const newest = this.#newest;
     if (newest && !isNewer(generation, newest)) {
       if (generation.token < newest.token) {
-        this.#log.warn(
+        this.#log.error(
           { token: generation.token, expected: newest.token, primary: generation.primary },
-          "A generation of a primary that had lost its lease was refused.",
+          "A generation was refused: its lease is older than the last one's. If the lease store was made anew, remove this data directory.",
         );
       }
       return;

@@ -137,6 +137,9 @@ export interface SpoolEvents {
   lost(): void;
 }
 
+/** docs/formats/spool.md */
+const spoolVersion = "1";
+const versionKey = "meta/version";
 const epochKey = "meta/boot_epoch";
 const generationKey = "meta/generation";
 const batchPrefix = "batch/";
@@ -176,12 +179,20 @@ export class Spool {
   /** Begins a new boot epoch, and finds the batches of earlier ones. The spool owns the store from here on. */
   static async open(options: SpoolOptions): Promise<Spool> {
     const { clock, datacenter, secondary, store } = options;
+    const found = await store.get(versionKey);
+    if (found && text.decode(found) !== spoolVersion) {
+      throw new SpoolError("unreadable", `spool: expected version ${spoolVersion}, got ${text.decode(found)}`);
+    }
     const before = await store.get(epochKey);
     // The wall clock keeps epochs growing even when the disk was replaced.
     const bootEpoch = Math.max(before ? Number(text.decode(before)) + 1 : 1, Math.floor(clock.nowMs() / secondMs));
-    await store.batch([{ type: "put", key: epochKey, value: new TextEncoder().encode(String(bootEpoch)) }], {
-      sync: true,
-    });
+    await store.batch(
+      [
+        { type: "put", key: versionKey, value: utf8.encode(spoolVersion) },
+        { type: "put", key: epochKey, value: utf8.encode(String(bootEpoch)) },
+      ],
+      { sync: true },
+    );
     const spool = new Spool(options, bootEpoch);
     for await (const key of store.keys({ gte: batchPrefix, lt: `${batchPrefix}~` })) {
       const { bytes, sequence, ...run } = parseKey(key);
@@ -392,6 +403,7 @@ export interface SpoolOptions {
 }
 
 const text = new TextDecoder();
+const utf8 = new TextEncoder();
 
 /** Numbers have fixed widths, so that the order of keys is the order of batches. The size is in the key, so that opening reads no values. */
 function keyOf(run: RunId, sequence: number, bytes: number): string {

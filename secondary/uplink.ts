@@ -9,7 +9,7 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
-import type { PrimaryClient } from "#/lib/wire/session.ts";
+import { type PrimaryClient, WireError } from "#/lib/wire/session.ts";
 import type { Assignment } from "#/secondary/assignment.ts";
 import type { Pusher } from "#/secondary/push.ts";
 
@@ -97,10 +97,10 @@ export class Uplink {
       this.#metrics.add("heliograph_secondary_push_errors_total");
       // One line when it breaks, and one a minute or so while it stays broken.
       if (welcomed || failures % 32 === 0) {
-        this.#log.warn(
-          { address, reason: (error as Error).message },
-          "No primary takes our batches: they wait in the spool.",
-        );
+        const fields = { address, reason: (error as Error).message };
+        if (error instanceof WireError && error.code === "refused") {
+          this.#log.error(fields, "A primary refuses us: our batches wait in the spool until that is mended.");
+        } else this.#log.warn(fields, "A primary is away: our batches wait in the spool.");
       }
     } finally {
       this.primary = "";

@@ -127,7 +127,7 @@ t.test("batches are pushed once they are on disk, in order, and kept until they 
   await spool.settled();
   t.equal(spool.batches, 0);
   t.equal(spool.bytes, 0);
-  t.strictSame([...(store as MemoryStore).entries.keys()], ["meta/boot_epoch"]);
+  t.strictSame([...(store as MemoryStore).entries.keys()], ["meta/version", "meta/boot_epoch"]);
   await flush(1);
   await clock.advance(10);
   t.equal(primary.received.at(-1), "fra/s1/1700000000/0/1/4");
@@ -407,6 +407,15 @@ t.test("level keeps batches and generation through a restart, and keeps a second
   }
   t.strictSame(slotsIn(primary.log), range(101, 103));
   await after.spool.close();
+});
+
+t.test("a spool of another version, or something that is no spool, is refused by name", async (t) => {
+  const later = new MemoryStore();
+  later.entries.set("meta/version", new TextEncoder().encode("2"));
+  await t.rejects(deliver(t, { store: later }), { code: "unreadable", message: /expected version 1, got 2/ });
+  const foreign = new MemoryStore();
+  foreign.entries.set("batch/7", new Uint8Array(1));
+  await t.rejects(deliver(t, { store: foreign }), { code: "unreadable", message: /expected a key .*, got batch\/7/ });
 });
 
 t.test("of generations only a newer one counts, and the newest is on disk for the next start", async (t) => {
