@@ -97,9 +97,9 @@ function plainScreen({ output, now }: { readonly output: Output; readonly now: (
 export function oneLine(view: DemoView): string {
   if (view.readyAfterMs === undefined) return `Waiting for ${view.waitingFor.join(", ")}`;
   const datacenters = (view.status?.datacenters ?? []).map((datacenter) => {
-    const { name, state, up, targets, samplesPerSecond, lagMs } = datacenter;
+    const { name, state, samplesPerSecond, lagMs } = datacenter;
     const cut = view.cutOff.includes(name) ? " (cut)" : "";
-    return `${name} ${state}${cut}, ${up}/${targets} up, ${grouped(samplesPerSecond)} samples/s, lag ${lag(lagMs)}`;
+    return `${name} ${state}${cut}, ${upOf(datacenter)} up, ${grouped(samplesPerSecond)} samples/s, lag ${lag(lagMs)}`;
   });
   return [...(datacenters.length > 0 ? datacenters : ["no global answers"]), totals(view.processes)].join("; ");
 }
@@ -124,17 +124,26 @@ export function picture(view: DemoView, width: number): string[] {
 }
 
 function datacenterCells(datacenter: DatacenterStatus, cutOff: readonly string[]): string[] {
-  const { name, region, state, up, down, targets, samplesPerSecond, lagMs } = datacenter;
+  const { name, region, state, down, samplesPerSecond, lagMs } = datacenter;
   return [
     `  ${name}`,
     region,
     cutOff.includes(name) ? "CUT" : "open",
     state,
-    `${up}/${targets}`,
-    String(down),
+    upOf(datacenter),
+    isHeard(datacenter) ? String(down) : "?",
     grouped(samplesPerSecond),
     lag(lagMs),
   ];
+}
+
+/** What was last heard of a data centre that is dark says nothing about its servers now. */
+function upOf(datacenter: DatacenterStatus): string {
+  return `${isHeard(datacenter) ? datacenter.up : "?"}/${datacenter.targets}`;
+}
+
+function isHeard({ state }: DatacenterStatus): boolean {
+  return state === "live" || state === "delayed";
 }
 
 function processCell({ name, pid, state, starts, memoryBytes }: ProcessView): string {
