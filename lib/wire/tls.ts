@@ -35,7 +35,10 @@ export async function readTls(
       throw new TlsError("unreadable", `tls ${key} ${path} cannot be read: ${reason}`, { cause: error });
     }
   };
-  const [ca, cert, key] = await Promise.all([read("ca_file"), read("cert_file"), read("key_file")]);
+  // One after the other, so that of several missing files it is always the same one that is named.
+  const ca = await read("ca_file");
+  const cert = await read("cert_file");
+  const key = await read("key_file");
   for (const [what, pem] of Object.entries({ ca_file: ca, cert_file: cert })) {
     try {
       new X509Certificate(pem);

@@ -11,10 +11,6 @@ import { startNats } from "#/test/support/nats.ts";
 import { freePort } from "#/test/support/port.ts";
 import { startRelay } from "#/test/support/relay.ts";
 
-// Most of these wait for a timeout.
-t.jobs = 4;
-const besides = { buffered: true };
-
 const log = silentLogger();
 const clock = systemClock();
 const listen = "127.0.0.1:0";
@@ -43,47 +39,43 @@ const echo: PrimaryHandlers = {
 
 const ackOf = (accepted: number) => ({ bootEpoch: 1, shard: 2, run: 3, accepted, held: 0, durable: 0 });
 
-t.test(
-  "a secondary and a primary talk both ways, and the primary may speak after the last batch",
-  besides,
-  async (t) => {
-    const server = await servePrimary({
-      listen,
-      log,
-      handlers: {
-        ...echo,
-        async push(session, peer) {
-          t.equal(peer, undefined);
-          let batches = 0;
-          for await (const message of session.incoming) {
-            if (message.hello) t.same(message.hello, hello.hello);
-            if (message.batch) batches++;
-          }
-          await session.send({ ack: ackOf(batches) });
-        },
+t.test("a secondary and a primary talk both ways, and the primary may speak after the last batch", async (t) => {
+  const server = await servePrimary({
+    listen,
+    log,
+    handlers: {
+      ...echo,
+      async push(session, peer) {
+        t.equal(peer, undefined);
+        let batches = 0;
+        for await (const message of session.incoming) {
+          if (message.hello) t.same(message.hello, hello.hello);
+          if (message.batch) batches++;
+        }
+        await session.send({ ack: ackOf(batches) });
       },
-    });
-    const client = connectPrimary({ address: server.address, log });
-    const session = client.push(running);
-    await session.send(hello);
-    for (let i = 0; i < 5; i++) await session.send({ batch: Buffer.from([1, 2, 3]) });
-    session.close();
-    session.close();
-    const answers = [];
-    for await (const answer of session.incoming) answers.push(answer);
-    t.same(answers, [{ ack: ackOf(5) }]);
-    await t.rejects(session.send(hello), { name: "WireError", code: "broken" });
+    },
+  });
+  const client = connectPrimary({ address: server.address, log });
+  const session = client.push(running);
+  await session.send(hello);
+  for (let i = 0; i < 5; i++) await session.send({ batch: Buffer.from([1, 2, 3]) });
+  session.close();
+  session.close();
+  const answers = [];
+  for await (const answer of session.incoming) answers.push(answer);
+  t.same(answers, [{ ack: ackOf(5) }]);
+  await t.rejects(session.send(hello), { name: "WireError", code: "broken" });
 
-    const request = { datacenter: "ams", secondary: "ams-s1", generation: 4 };
-    const generations = [];
-    for await (const { generation } of client.watch(request, running)) generations.push(generation.toString());
-    t.same(generations, ["ams-s1 1", "ams-s1 2", "ams-s1 3"]);
-    client.close();
-    await server.close();
-  },
-);
+  const request = { datacenter: "ams", secondary: "ams-s1", generation: 4 };
+  const generations = [];
+  for await (const { generation } of client.watch(request, running)) generations.push(generation.toString());
+  t.same(generations, ["ams-s1 1", "ams-s1 2", "ams-s1 3"]);
+  client.close();
+  await server.close();
+});
 
-t.test("a batch of 4 MiB passes, one of 6 MiB is refused, and the primary lives on", besides, async (t) => {
+t.test("a batch of 4 MiB passes, one of 6 MiB is refused, and the primary lives on", async (t) => {
   const server = await servePrimary({ listen, log, handlers: echo });
   const client = connectPrimary({ address: server.address, log });
   const session = client.push(running);
@@ -99,7 +91,7 @@ t.test("a batch of 4 MiB passes, one of 6 MiB is refused, and the primary lives 
   await server.close();
 });
 
-t.test("who sends faster than the other side takes waits", besides, async (t) => {
+t.test("who sends faster than the other side takes waits", async (t) => {
   let release = () => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;
@@ -136,7 +128,7 @@ t.test("who sends faster than the other side takes waits", besides, async (t) =>
   await server.close();
 });
 
-t.test("a refusal says why, and a broken handler breaks only its own stream", besides, async (t) => {
+t.test("a refusal says why, and a broken handler breaks only its own stream", async (t) => {
   const server = await servePrimary({
     listen,
     log,
@@ -168,7 +160,7 @@ t.test("a refusal says why, and a broken handler breaks only its own stream", be
   await server.close();
 });
 
-t.test("both sides hear that the other one is gone", besides, async (t) => {
+t.test("both sides hear that the other one is gone", async (t) => {
   let handlerEnded: (error: unknown) => void = () => {};
   const ended = new Promise((resolve) => {
     handlerEnded = resolve;
@@ -225,27 +217,9 @@ t.test("both sides hear that the other one is gone", besides, async (t) => {
     client.close();
     await back.close();
   });
-
-  await t.test("a line that is dead without a word is noticed within 5 s", async (t) => {
-    const server = await servePrimary({ listen, log, handlers });
-    const relay = await startRelay(server.address);
-    const client = connectPrimary({ address: relay.address, log });
-    const session = client.push(running);
-    await session.send({ batch: Buffer.alloc(1) });
-    const answers = session.incoming[Symbol.asyncIterator]();
-    await answers.next();
-    relay.cut();
-    const cutMs = clock.monotonicMs();
-    await t.rejects(answers.next(), { code: "unavailable" });
-    const noticedMs = clock.monotonicMs() - cutMs;
-    t.ok(noticedMs < 5000, `noticed after ${noticedMs.toFixed()} ms`);
-    client.close();
-    await relay.close();
-    await server.close();
-  });
 });
 
-t.test("a port that is taken is refused by name", besides, async (t) => {
+t.test("a port that is taken is refused by name", async (t) => {
   const server = await servePrimary({ listen, log, handlers: echo });
   await t.rejects(servePrimary({ listen: server.address, log, handlers: echo }), {
     name: "WireError",
@@ -255,7 +229,7 @@ t.test("a port that is taken is refused by name", besides, async (t) => {
   await server.close();
 });
 
-t.test("with TLS both show a certificate, and the primary knows who speaks", besides, async (t) => {
+t.test("with TLS both show a certificate, and the primary knows who speaks", async (t) => {
   const [authority, foreign] = await Promise.all([makeAuthority(), makeAuthority()]);
   t.teardown(() => Promise.all([authority.close(), foreign.close()]));
   await authority.issue("ams-p1", "heliograph://ams/primary/ams-p1");
@@ -307,7 +281,7 @@ t.test("with TLS both show a certificate, and the primary knows who speaks", bes
   t.equal(identityOf(undefined), undefined);
 });
 
-t.test("a link to NATS waits for its server, says so once, and finds it again and again", besides, async (t) => {
+t.test("a link to NATS waits for its server, says so once, and finds it again and again", async (t) => {
   const said: string[] = [];
   const remember: Logger = {
     ...silentLogger(),
@@ -363,22 +337,42 @@ t.test("a link to NATS waits for its server, says so once, and finds it again an
   await server.stop();
 });
 
-t.test("a link notices a server that fell silent", besides, async (t) => {
-  const server = await startNats(({ listen }) => `listen: "${listen}"`);
-  const link = connectNats({ servers: [server.url], clock, random: systemRandom(), name: "test", log });
-  while (!link.connected) await clock.sleep(5);
-  server.pause();
-  const pausedMs = clock.monotonicMs();
-  while (link.connected) await clock.sleep(20);
-  const noticedMs = clock.monotonicMs() - pausedMs;
-  t.ok(noticedMs < 6500, `noticed after ${noticedMs.toFixed()} ms`);
-  server.resume();
-  while (!link.connected) await clock.sleep(5);
-  await link.close();
-  await server.stop();
+t.test("a peer that falls silent without a word is noticed, by secondaries within 5 s", async (t) => {
+  const deadLine = async () => {
+    const server = await servePrimary({ listen, log, handlers: echo });
+    const relay = await startRelay(server.address);
+    const client = connectPrimary({ address: relay.address, log });
+    const session = client.push(running);
+    await session.send({ batch: Buffer.alloc(1) });
+    const answers = session.incoming[Symbol.asyncIterator]();
+    await answers.next();
+    relay.cut();
+    const cutMs = clock.monotonicMs();
+    await t.rejects(answers.next(), { code: "unavailable" });
+    const noticedMs = clock.monotonicMs() - cutMs;
+    t.ok(noticedMs < 5000, `a dead line after ${noticedMs.toFixed()} ms`);
+    client.close();
+    await relay.close();
+    await server.close();
+  };
+  const silentServer = async () => {
+    const server = await startNats(({ listen }) => `listen: "${listen}"`);
+    const link = connectNats({ servers: [server.url], clock, random: systemRandom(), name: "test", log });
+    while (!link.connected) await clock.sleep(5);
+    server.pause();
+    const pausedMs = clock.monotonicMs();
+    while (link.connected) await clock.sleep(20);
+    const noticedMs = clock.monotonicMs() - pausedMs;
+    t.ok(noticedMs < 6500, `a silent NATS server after ${noticedMs.toFixed()} ms`);
+    server.resume();
+    while (!link.connected) await clock.sleep(5);
+    await link.close();
+    await server.stop();
+  };
+  await Promise.all([deadLine(), silentServer()]);
 });
 
-t.test("a link over TLS shows its certificate and checks the server's address", besides, async (t) => {
+t.test("a link over TLS shows its certificate and checks the server's address", async (t) => {
   const authority = await makeAuthority();
   t.teardown(() => authority.close());
   const files = await authority.issue("nats", "heliograph://ams/nats/n1");

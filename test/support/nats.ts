@@ -28,6 +28,12 @@ export interface TestNats {
   stop(): Promise<void>;
 }
 
+/** A test that dies leaves no server behind. */
+const running = new Set<ChildProcess>();
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
 /** Starts a server with the configuration that `render` makes for a free client port and a store folder. */
 export async function startNats(
   render: (at: { readonly listen: string; readonly storeDir: string }) => string,
@@ -39,9 +45,6 @@ export async function startNats(
   const logFile = join(dir, "nats.log");
   await writeFile(configFile, render({ listen: address, storeDir: join(dir, "store") }));
   let child: ChildProcess | undefined;
-  // A test that dies leaves no server behind.
-  const killAtExit = () => child?.kill("SIGKILL");
-  process.on("exit", killAtExit);
   let exited: Promise<void> = Promise.resolve();
   const server: TestNats = {
     url: `nats://${address}`,
@@ -52,8 +55,12 @@ export async function startNats(
       const started = spawn(program, ["-c", configFile], { stdio: ["ignore", log.fd, log.fd] });
       await log.close();
       child = started;
+      running.add(started);
       exited = new Promise((resolve) => {
-        started.on("exit", () => resolve());
+        started.on("exit", () => {
+          running.delete(started);
+          resolve();
+        });
       });
       for (let attempt = 0; !(await accepts(address)); attempt++) {
         if (attempt > 200 || started.exitCode !== null) {
@@ -70,7 +77,6 @@ export async function startNats(
     resume: () => void child?.kill("SIGCONT"),
     async stop() {
       await server.kill();
-      process.off("exit", killAtExit);
       await rm(dir, { recursive: true, force: true });
     },
   };
