@@ -1,6 +1,7 @@
 // Certificates for tests, made by the openssl program: an authority, and leaves with a URI and an address in subjectAltName.
 
 import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -37,7 +38,18 @@ export async function makeAuthority(): Promise<TestAuthority> {
     async issue(name, uri, address = "IP:127.0.0.1") {
       await writeFile(join(dir, `${name}.ext`), `subjectAltName=URI:${uri},${address}\n`);
       await openssl("req", ...newKey, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
-      const signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", `${name}.ext`];
+      const signed = [
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-set_serial",
+        `0x${randomBytes(8).toString("hex")}`,
+        "-days",
+        "2",
+        "-extfile",
+        `${name}.ext`,
+      ];
       await openssl("x509", "-req", "-in", `${name}.csr`, "-out", `${name}.pem`, ...signed);
       const [ca_file, cert_file, key_file] = ["ca.pem", `${name}.pem`, `${name}.key`].map((file) => join(dir, file));
       return { ca_file: ca_file!, cert_file: cert_file!, key_file: key_file! };
