@@ -22,7 +22,7 @@ page_sources := $(shell find global/web -path global/web/dist -prune -o -type f 
 
 $(installed): package-lock.json package.json
 	@echo "Installing npm packages, Node 26 among them."
-	@npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 $(page): $(installed) $(page_sources)

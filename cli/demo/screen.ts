@@ -101,7 +101,7 @@ export function oneLine(view: DemoView): string {
     const cut = view.cutOff.includes(name) ? " (cut)" : "";
     return `${name} ${state}${cut}, ${upOf(datacenter)} up, ${grouped(samplesPerSecond)} samples/s, lag ${lag(lagMs)}`;
   });
-  return [...(datacenters.length > 0 ? datacenters : ["no global answers"]), totals(view.processes)].join("; ");
+  return [...(datacenters.length > 0 ? datacenters : ["no global answers"]), totals(view)].join("; ");
 }
 
 /** The whole picture, at most `width` columns wide. */
@@ -116,7 +116,7 @@ export function picture(view: DemoView, width: number): string[] {
       ...(status?.datacenters ?? []).map((datacenter) => datacenterCells(datacenter, view.cutOff)),
     ]),
     "",
-    `${bold("Processes")}  (${totals(view.processes)})`,
+    `${bold("Processes")}  (${totals(view)})`,
     ...inColumns(view.processes.map(processCell), width),
     "",
     "c cut a link   k kill a secondary   g kill the leading global   h heal   q end",
@@ -152,10 +152,11 @@ function processCell({ name, pid, state, starts, memoryBytes }: ProcessView): st
   return `  ${name} ${how}${again}`;
 }
 
-function totals(processes: readonly ProcessView[]): string {
+/** Of all processes and of the supervisor itself. */
+function totals({ processes, own }: DemoView): string {
   const running = processes.filter(({ pid }) => pid !== undefined);
-  const memoryBytes = running.reduce((sum, process) => sum + process.memoryBytes, 0);
-  const cpuShare = running.reduce((sum, process) => sum + process.cpuShare, 0);
+  const memoryBytes = running.reduce((sum, process) => sum + process.memoryBytes, own.memoryBytes);
+  const cpuShare = running.reduce((sum, process) => sum + process.cpuShare, own.cpuShare);
   const count = `${running.length} of ${processes.length} processes`;
   return `${count}, ${(memoryBytes / MiB).toFixed(0)} MB, ${(cpuShare * 100).toFixed(0)} % of a core`;
 }

@@ -25,6 +25,9 @@ const endOrder: readonly (readonly Role[])[] = [
 const endGraceMs = 5000;
 const rotateEveryMs = 30_000;
 
+/** Many small processes on one machine: this takes a tenth off their memory, and at the demo's load no CPU (measured). */
+const smallYoungGeneration = "--max-semi-space-size=2";
+
 const mainFile = join(import.meta.dirname, "..", "main.ts");
 
 export class Supervisor {
@@ -105,7 +108,7 @@ function commandOf(planned: PlannedProcess, plan: DemoPlan, tools: DemoTools): C
   const { name, role } = planned;
   const heliograph = (...args: string[]) => ({
     program: process.execPath,
-    args: [...process.execArgv, mainFile, ...args],
+    args: [...process.execArgv, smallYoungGeneration, mainFile, ...args],
   });
   switch (role) {
     case "nats":

@@ -9,7 +9,14 @@ import { readAnswer } from "#/cli/query/table.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { FederationStatus, StatusAnswer } from "#/lib/model/status.ts";
 
-export interface ProcessView {
+/** What a process uses now. */
+export interface Usage {
+  readonly memoryBytes: number;
+  /** Share of one core since the look before. */
+  readonly cpuShare: number;
+}
+
+export interface ProcessView extends Usage {
   readonly name: string;
   readonly role: Role;
   readonly datacenter: string;
@@ -18,9 +25,6 @@ export interface ProcessView {
   readonly starts: number;
   readonly httpUrl: string;
   readonly readyUrl: string;
-  readonly memoryBytes: number;
-  /** Share of one core since the look before. */
-  readonly cpuShare: number;
 }
 
 export interface DemoView {
@@ -32,6 +36,8 @@ export interface DemoView {
   /** As a global tells it; undefined while none answers. */
   readonly status: FederationStatus | undefined;
   readonly processes: readonly ProcessView[];
+  /** The supervisor's own, which carries the relays. */
+  readonly own: Usage;
 }
 
 const lookEveryMs = 1000;
@@ -45,7 +51,8 @@ export class Watch {
   readonly #clock: Clock;
   readonly #startedMs: number;
   readonly #readyNames = new Set<string>();
-  readonly #costs = new Map<string, { pid: number; cost: ProcessCost; atMs: number; cpuShare: number }>();
+  /** By process id. */
+  #costs: ReadonlyMap<number, { cost: ProcessCost; cpuShare: number }> = new Map();
   readonly #onLook: () => void;
   #waitingFor: readonly string[] = ["its processes"];
   #readyAfterMs: number | undefined;
@@ -86,8 +93,6 @@ export class Watch {
       status: this.#status,
       processes: plan.processes.map(({ name, role, datacenter, httpUrl, readyUrl }) => {
         const child = children.get(name)!;
-        const known = this.#costs.get(name);
-        const cost = known?.pid === child.pid ? known : undefined;
         return {
           name,
           role,
@@ -97,11 +102,16 @@ export class Watch {
           starts: child.starts,
           httpUrl,
           readyUrl,
-          memoryBytes: cost?.cost.memoryBytes ?? 0,
-          cpuShare: cost?.cpuShare ?? 0,
+          ...this.#usageOf(child.pid),
         };
       }),
+      own: this.#usageOf(process.pid),
     };
+  }
+
+  #usageOf(pid: number | undefined): Usage {
+    const known = pid === undefined ? undefined : this.#costs.get(pid);
+    return { memoryBytes: known?.cost.memoryBytes ?? 0, cpuShare: known?.cpuShare ?? 0 };
   }
 
   async #lookReady(): Promise<void> {
@@ -167,20 +177,15 @@ export class Watch {
 
   async #lookCosts(): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
+    const passedSeconds = (nowMs - this.#costsAtMs) / 1000;
     this.#costsAtMs = nowMs;
-    for (const [name, child] of this.#supervisor.children) {
-      const { pid } = child;
+    const costs = new Map<number, { cost: ProcessCost; cpuShare: number }>();
+    for (const pid of [process.pid, ...[...this.#supervisor.children.values()].map((child) => child.pid)]) {
       const cost = pid === undefined ? undefined : await costOf(pid);
-      if (pid === undefined || cost === undefined) {
-        this.#costs.delete(name);
-        continue;
-      }
-      const before = this.#costs.get(name);
-      const comparable = before?.pid === pid ? before : undefined;
-      const cpuShare = comparable
-        ? (cost.cpuSeconds - comparable.cost.cpuSeconds) / ((nowMs - comparable.atMs) / 1000)
-        : 0;
-      this.#costs.set(name, { pid, cost, atMs: nowMs, cpuShare });
+      if (pid === undefined || cost === undefined) continue;
+      const before = this.#costs.get(pid)?.cost.cpuSeconds ?? cost.cpuSeconds;
+      costs.set(pid, { cost, cpuShare: (cost.cpuSeconds - before) / passedSeconds });
     }
+    this.#costs = costs;
   }
 }

@@ -320,13 +320,14 @@ const view: DemoView = {
     memoryBytes: 80 * 1024 * 1024,
     cpuShare: 0.034,
   })),
+  own: { memoryBytes: 50 * 1024 * 1024, cpuShare: 0.01 },
 };
 
 t.test("without a terminal the state is one line now and then", async (t) => {
   t.equal(
     oneLine(view),
     "ams live, 108/109 up, 2,180 samples/s, lag 0.4 s; nyc dark (cut), ?/109 up, 2,180 samples/s, lag unknown; " +
-      "1 of 2 processes, 80 MB, 3 % of a core",
+      "1 of 2 processes, 130 MB, 4 % of a core",
   );
   t.equal(
     oneLine({ ...view, readyAfterMs: undefined, waitingFor: ["global-1", "ams-nats (starting)"] }),
@@ -369,7 +370,7 @@ t.test("on a terminal the picture is drawn in its place and never wider or talle
     "  ams  eu      open  live      108/109     1      2,180    …",
     "  nyc  us      CUT   dark        ?/109     ?      2,180  un…",
     "",
-    "Processes  (1 of 2 processes, 80 MB, 3 % of a core)",
+    "Processes  (1 of 2 processes, 130 MB, 4 % of a core)",
     "  global-1 80 MB             ams-secondary-1 DOWN ×2",
     "",
   ]);
