@@ -17,6 +17,9 @@ import type { Pusher } from "#/secondary/push.ts";
 const pauseMsFirst = 200;
 const pauseMsMax = 2 * secondMs;
 
+/** Reasons that are told one by one while no primary takes us; the two addresses have a few each. */
+const reasonsSaidMax = 16;
+
 export class Uplink {
   readonly #name: string;
   readonly #primaries: readonly string[];
@@ -29,6 +32,8 @@ export class Uplink {
   readonly #metrics: Registry;
   readonly #stop = new AbortController();
   #running: Promise<void> | undefined;
+  /** Since a primary took us. */
+  readonly #saidReasons = new Set<string>();
   /** The primary that takes our batches; "" while none does. */
   primary = "";
 
@@ -88,6 +93,7 @@ export class Uplink {
     const onWelcome = (primary: string) => {
       welcomed = true;
       this.primary = primary;
+      this.#saidReasons.clear();
       this.#log.info({ primary, address }, "A primary takes our batches.");
     };
     const tasks = [this.#pusher.run(client, onWelcome, either), this.#assignment.watch(client, either)];
@@ -95,9 +101,12 @@ export class Uplink {
       await Promise.race(tasks);
     } catch (error) {
       this.#metrics.add("heliograph_secondary_push_errors_total");
-      // One line when it breaks, and one a minute or so while it stays broken.
-      if (welcomed || failures % 32 === 0) {
-        const fields = { address, reason: (error as Error).message };
+      // One line when it breaks, one for each other reason, and one a minute or so while it stays broken.
+      const reason = (error as Error).message;
+      const isNew = !this.#saidReasons.has(reason) && this.#saidReasons.size < reasonsSaidMax;
+      if (isNew || failures % 32 === 0) {
+        this.#saidReasons.add(reason);
+        const fields = { address, reason };
         if (error instanceof WireError && error.code === "refused") {
           this.#log.error(fields, "A primary refuses us: our batches wait in the spool until that is mended.");
         } else this.#log.warn(fields, "A primary is away: our batches wait in the spool.");

@@ -35,7 +35,7 @@ import {
   type WatchResponse,
   WireError,
 } from "#/lib/wire/session.ts";
-import { identityOf, type TlsMaterial } from "#/lib/wire/tls.ts";
+import { identityOf, plainReason, type TlsMaterial } from "#/lib/wire/tls.ts";
 import type { ProtoGrpcType as AssignmentTypes } from "#/proto/generated/assignment.ts";
 import type { AssignmentHandlers } from "#/proto/generated/heliograph/v1/Assignment.ts";
 import type { IngestHandlers } from "#/proto/generated/heliograph/v1/Ingest.ts";
@@ -118,14 +118,28 @@ export async function servePrimary(
   const { listen, tls, handlers, log } = options;
   const { ingest, assignment } = services();
   const server = new Server(channelOptions);
+  // Whoever has a certificate of the authority gets as far as this; without an identity in it he could claim any name.
+  const answer = async (call: ServerCall, handle: (peer: string | undefined) => Promise<void>): Promise<void> => {
+    const peer = tls && peerOf(call);
+    if (tls && peer === undefined) {
+      throw new WireError("refused", "expected a certificate with a URI in subjectAltName, got one without");
+    }
+    await handle(peer);
+  };
   const push: IngestHandlers["Push"] = (call) => {
     const { signal, session, finish } = serverSession<PushResponse, PushRequest>(call, "push");
-    void finish(handlers.push(session, peerOf(call, tls), signal), log);
+    void finish(
+      answer(call, (peer) => handlers.push(session, peer, signal)),
+      log,
+    );
   };
   const watch: AssignmentHandlers["Watch"] = (call) => {
     const { signal, session, finish } = serverSession<WatchResponse, never>(call, "watch");
     const send = (response: WatchResponse) => session.send(response);
-    void finish(handlers.watch(call.request as WatchRequest, send, peerOf(call, tls), signal), log);
+    void finish(
+      answer(call, (peer) => handlers.watch(call.request as WatchRequest, send, peer, signal)),
+      log,
+    );
   };
   server.addService(ingest.Ingest.service, { Push: push });
   server.addService(assignment.Assignment.service, { Watch: watch });
@@ -158,6 +172,8 @@ type Call =
   | ServerDuplexStream<PushRequest, PushResponse>
   | ServerWritableStream<WatchRequest, WatchResponse>;
 
+type ServerCall = Exclude<Call, ClientDuplexStream<PushRequest, PushResponse>>;
+
 function clientSession(
   call: ClientDuplexStream<PushRequest, PushResponse>,
   signal: AbortSignal,
@@ -181,7 +197,7 @@ function clientSession(
   };
 }
 
-function serverSession<Out, In>(call: Exclude<Call, ClientDuplexStream<PushRequest, PushResponse>>, what: string) {
+function serverSession<Out, In>(call: ServerCall, what: string) {
   const life = new StreamLife(what);
   const aborter = new AbortController();
   const over = () => {
@@ -288,7 +304,7 @@ function hostOf(address: string): string {
 function wireError(error: unknown, what: string): WireError {
   if (error instanceof WireError) return error;
   const { code, details, message } = error as Partial<ServiceError>;
-  const text = `${what}: ${details || message || String(error)}`;
+  const text = `${what}: ${reasonIn(details || message || String(error))}`;
   switch (code) {
     case status.UNAVAILABLE:
     case status.DEADLINE_EXCEEDED:
@@ -304,8 +320,16 @@ function wireError(error: unknown, what: string): WireError {
   }
 }
 
-function peerOf(call: Exclude<Call, ClientDuplexStream<PushRequest, PushResponse>>, tls: TlsMaterial | undefined) {
-  if (!tls) return undefined;
+/** The reason in grpc-js' words for a connection that did not come about; other texts as they are. */
+function reasonIn(details: string): string {
+  const reason = /^No connection established\. Last error: (.*?)\. Resolution note: /s.exec(details)?.[1];
+  if (reason === undefined) return details;
+  if (!reason.startsWith("Failed to connect")) return plainReason(reason.replace(/^Error: /, ""));
+  // With TLS 1.3 a client's certificate is judged when the client has already done its part, and the reason never comes back.
+  return "the connection was closed before it began: if TLS is used, our certificate is refused (its authority, its dates)";
+}
+
+function peerOf(call: ServerCall): string | undefined {
   const certificate = call.getAuthContext().sslPeerCertificate as { subjectaltname?: string } | undefined;
   return identityOf(certificate?.subjectaltname);
 }

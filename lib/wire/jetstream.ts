@@ -20,7 +20,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Random } from "#/lib/random/random.ts";
-import type { TlsMaterial } from "#/lib/wire/tls.ts";
+import { plainReason, type TlsMaterial } from "#/lib/wire/tls.ts";
 
 /** A server that does not answer a ping for three intervals is away: 4.5 s. */
 const pingIntervalMs = 1500;
@@ -32,6 +32,9 @@ const connectTimeoutMs = 5 * secondMs;
 /** The wait before the next attempt is a random part of this, doubled after each failure up to the largest. */
 const reconnectDelayMsMin = 200;
 const reconnectDelayMsMax = 2 * secondMs;
+
+/** Reasons that are told one by one while no server answers: of each server a few, and not one that changes with each try. */
+const reasonsSaidMax = 16;
 
 export interface NatsMessage {
   readonly subject: string;
@@ -111,8 +114,8 @@ class Link implements NatsLink {
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   #connection: NatsConnection | undefined;
-  /** The reason said last, so that a hundred failed attempts are one line. */
-  #saidReason: string | undefined;
+  /** The reasons said since it was connected, so that a hundred failed attempts are a line or two. */
+  readonly #saidReasons = new Set<string>();
 
   constructor(options: NatsLinkOptions) {
     this.#options = options;
@@ -217,7 +220,7 @@ class Link implements NatsLink {
 
   #up(connection: NatsConnection): void {
     this.#connection = connection;
-    this.#saidReason = undefined;
+    this.#saidReasons.clear();
     this.#options.log.info({ server: connection.getServer() }, "Connected to NATS.");
     void this.#watch(connection);
     for (const subscription of this.#subscriptions) this.#listen(connection, subscription);
@@ -235,9 +238,11 @@ class Link implements NatsLink {
     for (const callback of [...this.#callbacks]) callback(connected);
   }
 
-  #sayAway(reason: string): void {
-    if (this.#closing.signal.aborted || reason === this.#saidReason) return;
-    this.#saidReason = reason;
+  #sayAway(text: string): void {
+    const reason = plainReason(text);
+    if (this.#closing.signal.aborted || this.#saidReasons.has(reason) || this.#saidReasons.size >= reasonsSaidMax)
+      return;
+    this.#saidReasons.add(reason);
     this.#options.log.warn({ servers: this.#options.servers, reason }, "NATS is away: trying until it is back.");
   }
 

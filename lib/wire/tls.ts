@@ -1,6 +1,6 @@
 // The certificates of a tier, read once at start. Both sides of every connection between hosts show one.
 
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 
 /** PEM. */
@@ -12,8 +12,8 @@ export interface TlsMaterial {
 
 export class TlsError extends Error {
   override readonly name = "TlsError";
-  /** `unreadable`: the file cannot be read. `bad_certificate`: it is not what it should be. */
-  readonly code: "unreadable" | "bad_certificate";
+  /** `unreadable`: the file cannot be read. `bad_certificate`, `bad_key`: it is not what it should be. */
+  readonly code: "unreadable" | "bad_certificate" | "bad_key";
 
   constructor(code: TlsError["code"], message: string, options?: { readonly cause?: unknown }) {
     super(message, options);
@@ -26,8 +26,9 @@ export async function readTls(
   files: { readonly ca_file: string; readonly cert_file: string; readonly key_file: string },
   name: string,
 ): Promise<TlsMaterial> {
+  const pathOf = (key: keyof typeof files) => files[key].replaceAll("{name}", name);
   const read = async (key: keyof typeof files): Promise<Buffer> => {
-    const path = files[key].replaceAll("{name}", name);
+    const path = pathOf(key);
     try {
       return await readFile(path);
     } catch (error) {
@@ -39,13 +40,26 @@ export async function readTls(
   const ca = await read("ca_file");
   const cert = await read("cert_file");
   const key = await read("key_file");
-  for (const [what, pem] of Object.entries({ ca_file: ca, cert_file: cert })) {
+  const certificateIn = (what: "ca_file" | "cert_file", pem: Buffer): X509Certificate => {
     try {
-      new X509Certificate(pem);
+      return new X509Certificate(pem);
     } catch (error) {
-      const path = files[what as "ca_file" | "cert_file"].replaceAll("{name}", name);
-      throw new TlsError("bad_certificate", `tls ${what} ${path}: expected a certificate (PEM)`, { cause: error });
+      const message = `tls ${what} ${pathOf(what)}: expected a certificate (PEM)`;
+      throw new TlsError("bad_certificate", message, { cause: error });
     }
+  };
+  certificateIn("ca_file", ca);
+  const certificate = certificateIn("cert_file", cert);
+  let privateKey: KeyObject;
+  try {
+    privateKey = createPrivateKey(key);
+  } catch (error) {
+    const message = `tls key_file ${pathOf("key_file")}: expected a private key (PEM) without a passphrase`;
+    throw new TlsError("bad_key", message, { cause: error });
+  }
+  if (!certificate.checkPrivateKey(privateKey)) {
+    const message = `tls key_file ${pathOf("key_file")}: expected the key of ${pathOf("cert_file")}, got another one`;
+    throw new TlsError("bad_key", message);
   }
   return { ca, cert, key };
 }
@@ -53,4 +67,16 @@ export async function readTls(
 /** The identity in a certificate: its first URI in subjectAltName (RFC 5280, 4.2.1.6), as OpenSSL prints them. */
 export function identityOf(subjectAltName: string | undefined): string | undefined {
   return /(?:^|, )URI:([^,"]+)/.exec(subjectAltName ?? "")?.[1];
+}
+
+/**
+ * What OpenSSL said, without its addresses and places in source files: from
+ * `4083…:error:0A000412:SSL routines:ssl3_read_bytes:ssl/tls alert bad certificate:…` what it calls the reason. An alert is
+ * the other side's word. Any other text comes back as it is.
+ */
+export function plainReason(text: string): string {
+  const reason = /:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+)/.exec(text)?.[1];
+  if (reason === undefined) return text.trim();
+  const alert = /^(?:ssl\/tls|sslv3|tlsv1|tlsv13) alert (.+)$/.exec(reason)?.[1];
+  return alert === undefined ? `TLS: ${reason}` : `the other side ended the TLS handshake: ${alert}`;
 }

@@ -5,7 +5,7 @@ import { systemRandom } from "#/lib/random/random.ts";
 import { connectPrimary, servePrimary } from "#/lib/wire/grpc.ts";
 import { connectNats } from "#/lib/wire/jetstream.ts";
 import { type PrimaryHandlers, WireError } from "#/lib/wire/session.ts";
-import { identityOf, readTls } from "#/lib/wire/tls.ts";
+import { identityOf, plainReason, readTls } from "#/lib/wire/tls.ts";
 import { makeAuthority } from "#/test/support/certificates.ts";
 import { startNats } from "#/test/support/nats.ts";
 import { freePort } from "#/test/support/port.ts";
@@ -264,9 +264,21 @@ t.test("with TLS both show a certificate, and the primary knows who speaks", asy
     ["with a foreign authority's, trusting ours", { ...stranger, ca: tls.ca }],
   ] as const) {
     const refused = connectPrimary({ address: server.address, ...(clientTls && { tls: clientTls }), log });
-    await t.rejects(refused.push(running).incoming[Symbol.asyncIterator]().next(), { code: "unavailable" }, who);
+    const message = clientTls === undefined || clientTls === stranger ? /^push to / : /our certificate is refused/;
+    await t.rejects(
+      refused.push(running).incoming[Symbol.asyncIterator]().next(),
+      { code: "unavailable", message },
+      who,
+    );
     refused.close();
   }
+  const nameless = await readTls(await authority.issue("nameless", undefined), "nameless");
+  const unknown = connectPrimary({ address: server.address, tls: nameless, log });
+  const refusal = { code: "refused", message: /expected a certificate with a URI in subjectAltName, got one without/ };
+  await t.rejects(unknown.push(running).incoming[Symbol.asyncIterator]().next(), refusal);
+  const watched = unknown.watch({ datacenter: "ams", secondary: "ams-s1", generation: 0 }, running);
+  await t.rejects(watched[Symbol.asyncIterator]().next(), refusal);
+  unknown.close();
   t.equal(peers.length, 1);
   await server.close();
 
@@ -276,6 +288,26 @@ t.test("with TLS both show a certificate, and the primary knows who speaks", asy
   });
   const bad = { ca_file: `${authority.dir}/ams-p1.key`, cert_file: files.cert_file!, key_file: files.key_file! };
   await t.rejects(readTls(bad, "ams-p1"), { code: "bad_certificate" });
+  const cert_file = files.cert_file!;
+  const noKey = { ca_file: files.ca_file!, cert_file, key_file: cert_file };
+  await t.rejects(readTls(noKey, "ams-p1"), {
+    code: "bad_key",
+    message: /ams-p1\.pem: expected a private key \(PEM\)/,
+  });
+  const otherKey = { ca_file: files.ca_file!, cert_file, key_file: `${authority.dir}/ams-s1.key` };
+  await t.rejects(readTls(otherKey, "ams-p1"), {
+    code: "bad_key",
+    message: /ams-s1\.key: expected the key of .*ams-p1\.pem, got another one$/,
+  });
+  const alert =
+    "40838D00987F0000:error:0A000412:SSL routines:ssl3_read_bytes:ssl/tls alert bad certificate:" +
+    "../deps/openssl/openssl/ssl/record/rec_layer_s3.c:918:SSL alert number 42\n";
+  t.equal(plainReason(alert), "the other side ended the TLS handshake: bad certificate");
+  t.equal(
+    plainReason("0:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:a.c:1:\n"),
+    "TLS: wrong version number",
+  );
+  t.equal(plainReason("CONNECTION_REFUSED"), "CONNECTION_REFUSED");
   t.equal(identityOf("DNS:a.example, URI:heliograph://x/y, URI:other://z"), "heliograph://x/y");
   t.equal(identityOf('DNS:"URI:heliograph://forged"'), undefined);
   t.equal(identityOf(undefined), undefined);

@@ -11,8 +11,12 @@ const run = promisify(execFile);
 
 export interface TestAuthority {
   readonly dir: string;
-  /** Files of a certificate for that identity, as the topology names them. */
-  issue(name: string, uri: string, address?: string): Promise<{ ca_file: string; cert_file: string; key_file: string }>;
+  /** Files of a certificate for that identity (or without one), as the topology names them. */
+  issue(
+    name: string,
+    uri: string | undefined,
+    address?: string,
+  ): Promise<{ ca_file: string; cert_file: string; key_file: string }>;
   close(): Promise<void>;
 }
 
@@ -36,7 +40,7 @@ export async function makeAuthority(): Promise<TestAuthority> {
   return {
     dir,
     async issue(name, uri, address = "IP:127.0.0.1") {
-      await writeFile(join(dir, `${name}.ext`), `subjectAltName=URI:${uri},${address}\n`);
+      await writeFile(join(dir, `${name}.ext`), `subjectAltName=${uri === undefined ? "" : `URI:${uri},`}${address}\n`);
       await openssl("req", ...newKey, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
       const signed = [
         "-CA",
