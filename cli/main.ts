@@ -30,9 +30,9 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE" || error.code === "EIO") process.exit(exitCodes.ok);
   throw error;
 });
-process.exit(await main(process.argv.slice(2)));
+if (import.meta.main) process.exit(await main(process.argv.slice(2)));
 
-async function main(argv: readonly string[]): Promise<number> {
+export async function main(argv: readonly string[]): Promise<number> {
   if (Number.parseInt(process.versions.node, 10) < nodeMajorMin) {
     complain(`heliograph: Node ${nodeMajorMin} or newer is needed, this is ${process.versions.node}`);
     return exitCodes.failed;

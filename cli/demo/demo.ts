@@ -14,7 +14,7 @@ import { startNetwork } from "#/cli/demo/network.ts";
 import { type DemoPlan, type DemoSizes, planDemo, portSpan } from "#/cli/demo/plan.ts";
 import { takenPorts } from "#/cli/demo/ports.ts";
 import { createScreen } from "#/cli/demo/screen.ts";
-import { type DemoTools, Supervisor } from "#/cli/demo/supervisor.ts";
+import { type DemoTools, nodeOptions, Supervisor } from "#/cli/demo/supervisor.ts";
 import { Watch } from "#/cli/demo/watch.ts";
 import { rowsMax, rowsMin } from "#/cli/fleet/rows.ts";
 import { exitCodes, type ParsedOptions, UsageError } from "#/cli/options.ts";
@@ -33,6 +33,9 @@ const freeBaseMax = 32_000;
 const freeBaseTries = 50;
 /** Another demo on the same ports takes all of them: a few tell enough. */
 const takenShownMax = 3;
+
+/** A few seconds are usual; a machine that needs longer has other troubles. */
+const warmMsMax = 30_000;
 
 /** Two secondaries a data centre could not take more between them. */
 const targetsMax = 10_000;
@@ -214,19 +217,25 @@ async function freePlan(sizes: DemoSizes): Promise<DemoPlan | undefined> {
   return undefined;
 }
 
-/** Loads what the tiers load, once, so that a dozen processes need not compile it side by side: half the memory, a third of the time. */
+/**
+ * Loads once what a dozen processes will load side by side, so that they find it compiled and need not carry the means to strip
+ * types: 300 MB together, and a third of the time.
+ */
 async function warmCompileCache(env: Readonly<Record<string, string | undefined>>, clock: Clock): Promise<void> {
   const root = join(import.meta.dirname, "..", "..");
-  const modules = ["secondary/main.ts", "primary/main.ts", "global/main.ts", "cli/main.ts", "cli/fleet/fleet.ts"];
-  const imports = modules
-    .filter((module) => module !== "cli/main.ts")
-    .map((module) => pathToFileURL(join(root, module)).href);
-  const script = `await Promise.all(${JSON.stringify(imports)}.map((url) => import(url))); process.exit(0);`;
-  const child = spawn(process.execPath, [...process.execArgv, "--input-type=module", "-e", script], {
+  const urlOf = (module: string) => JSON.stringify(pathToFileURL(join(root, module)).href);
+  const modules = ["secondary/main.ts", "primary/main.ts", "global/main.ts", "cli/fleet/fleet.ts"];
+  // The overview loads every command.
+  const script = `
+    await Promise.all([${modules.map((module) => `import(${urlOf(module)})`).join(", ")}]);
+    await (await import(${urlOf("cli/main.ts")})).main(["--help"]);
+    process.exit(0);`;
+  // With other options of Node there would be another cache.
+  const child = spawn(process.execPath, [...nodeOptions, "--input-type=module", "-e", script], {
     env: { ...env },
     stdio: "ignore",
   });
-  const timer = clock.after(30_000, () => child.kill("SIGKILL"));
+  const timer = clock.after(warmMsMax, () => child.kill("SIGKILL"));
   // That it failed matters to nobody: then each process compiles for itself.
   await new Promise<void>((resolve) => {
     child.once("error", () => resolve());
