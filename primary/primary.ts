@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { type BackChannel, LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
+import { type BackChannel, LogError, type SegmentedLog } from "#/lib/commitlog/commitlog.ts";
 import { createHttpServer } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
@@ -45,7 +45,7 @@ export interface PrimaryParts {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Registry;
-  readonly commitLog: LogWriter & LogReader;
+  readonly commitLog: SegmentedLog;
   /** Whether the log's servers can be reached now. */
   readonly logConnected: () => boolean;
   readonly backChannel: BackChannel;
@@ -108,6 +108,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     log,
     metrics,
   });
+  commitLog.onLoss(() => receiver.startOver());
   const assignments = new Assignments({ datacenter: datacenter.name, primary: primary.name, secondaries, clock });
   const presence = new Presence({ clock, secondaries, leaseMs: presenceLeaseMs(shortestIntervalMs(parts)) });
   let living = livingOf(datacenter, presence);

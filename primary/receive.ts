@@ -2,7 +2,8 @@
 //
 // A batch is accepted once the data centre's log holds it, and the same batch sent twice is acknowledged twice and kept
 // once, which is what makes a retry harmless. Batches of one stream are appended one after the other, so a run stands in the
-// log in its order; while the log is away the stream simply stands still, and the secondary's spool holds what comes.
+// log in its order; while the log is away, or has no room, the stream simply stands still, and the secondary's spool holds
+// what comes. When the log loses what it had acknowledged, every stream is ended, and begins anew with what is durable.
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
@@ -40,6 +41,8 @@ interface Connection {
   readonly bootEpoch: number;
   readonly session: Session<PushResponse, PushRequest>;
   heardMs: number;
+  /** A batch waits for the log, and nothing is read meanwhile: the silence is ours. */
+  taking: boolean;
   /** What was last said of each run, so that an `ack` is sent only when something moved. */
   readonly said: Map<string, string>;
 }
@@ -58,16 +61,17 @@ export class Receiver {
   /** The secondaries whose streams end here, with the age of their last word. */
   connected(): readonly { readonly name: string; readonly ageMs: number }[] {
     const nowMs = this.#parts.clock.monotonicMs();
-    return [...this.#connections.values()].map(({ secondary, heardMs }) => ({
+    return [...this.#connections.values()].map(({ secondary, heardMs, taking }) => ({
       name: secondary,
-      ageMs: nowMs - heardMs,
+      ageMs: taking ? 0 : nowMs - heardMs,
     }));
   }
 
-  /** A word of a secondary outside its push stream: its assignment stream is alive too. */
-  touch(secondary: string): void {
-    const connection = this.#connections.get(secondary);
-    if (connection) connection.heardMs = this.#parts.clock.monotonicMs();
+  /** The log lost entries that it had acknowledged: whoever comes again is told how far it is now, and sends the rest again. */
+  startOver(): void {
+    this.#parts.safety.forgetAccepted();
+    for (const { session } of this.#connections.values()) session.close();
+    this.#connections.clear();
   }
 
   /** Serves one stream until it ends. `peer` is the certificate's identity, whose last part must be the secondary's name. */
@@ -97,11 +101,14 @@ export class Receiver {
         connection.heardMs = clock.monotonicMs();
         if (!request.batch || request.batch.length === 0) continue;
         metrics.add("heliograph_primary_received_bytes_total", request.batch.length);
+        connection.taking = true;
         await this.#take(connection, request.batch, signal);
-        if (signal.aborted) return;
+        connection.taking = false;
+        connection.heardMs = clock.monotonicMs();
+        if (signal.aborted || !this.#isServed(connection)) return;
       }
     } finally {
-      if (connection && this.#connections.get(connection.secondary) === connection) {
+      if (connection && this.#isServed(connection)) {
         this.#connections.delete(connection.secondary);
         log.info({ secondary: connection.secondary }, "A secondary's stream ended.");
       }
@@ -116,6 +123,11 @@ export class Receiver {
         await this.#acknowledge(connection, run).catch(() => connection.session.close());
       }
     }
+  }
+
+  /** No longer so when its secondary came again, or everything starts over. */
+  #isServed(connection: Connection): boolean {
+    return this.#connections.get(connection.secondary) === connection;
   }
 
   #welcome(session: Session<PushResponse, PushRequest>, request: PushRequest, peer: string | undefined): Connection {
@@ -153,6 +165,7 @@ export class Receiver {
       bootEpoch: hello.bootEpoch,
       session,
       heardMs: clock.monotonicMs(),
+      taking: false,
       said: new Map(),
     };
     this.#connections.set(hello.secondary, connection);
@@ -178,22 +191,34 @@ export class Receiver {
     }
     const refused = await this.#append(header, bytes, signal);
     if (refused) return await this.#refuse(connection, header, refused.code, refused.message);
-    if (signal.aborted) return;
+    // Batches before it may have been lost since: then none of this stream is accepted any more.
+    if (signal.aborted || !this.#isServed(connection)) return;
     safety.accept(header, header.sequence);
     metrics.add("heliograph_primary_received_batches_total", 1, { result: "accepted" });
     await this.#acknowledge(connection, header);
   }
 
-  /** Tries until the log has it, says no for good, or the stream ends. */
+  /**
+   * Tries until the log has it, or the stream ends. Only a batch that is too large is refused: a server that says no to
+   * anything else (a full disk, a limit, a permission) can be mended, and what a secondary is told is refused, it deletes.
+   */
   async #append(header: BatchHeader, bytes: Uint8Array, signal: AbortSignal): Promise<LogError | undefined> {
-    const { clock, random, writer } = this.#parts;
+    const { clock, log, random, writer } = this.#parts;
+    let said = false;
     for (let delayMs = retryMsFirst; !signal.aborted; delayMs = Math.min(delayMs * 2, retryMsMax)) {
       try {
         await writer.append({ kind: "batch", origin: header.secondary, id: batchKey(header), payload: bytes }, signal);
         return undefined;
       } catch (error) {
         if (!(error instanceof LogError)) throw error;
-        if (error.code === "too_large" || error.code === "refused") return error;
+        if (error.code === "too_large") return error;
+        if (error.code === "refused" && !said) {
+          said = true;
+          log.error(
+            { batch: batchKey(header), reason: error.message },
+            "The log takes no batch: trying until it does.",
+          );
+        }
         await clock.sleep(delayMs * (0.5 + random.next() / 2), signal);
       }
     }

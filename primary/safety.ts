@@ -3,13 +3,16 @@
 // accepted: the log has it. held: every primary of the pair has it in its fsynced journal. durable: every global has. A global
 // that has not been heard for an hour is left out, so that one that is gone for good does not fill every spool.
 
-import { hourMs } from "#/lib/bytes/units.ts";
+import { hourMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { type RunId, runKey } from "#/lib/model/identity.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 
 /** DESIGN's promise 1: a global that is away for longer than this no longer holds back `durable`. */
 export const globalAbsentMsMax = hourMs;
+
+/** After the log lost entries, every replica that lives says within so long which of them it has. */
+const lossHeardMs = 10 * secondMs;
 
 /** A run whose batches are all durable and that has been quiet this long is forgotten. */
 const runQuietMsMax = hourMs;
@@ -27,12 +30,21 @@ interface Replica {
   readonly sequences: Map<string, number>;
 }
 
+interface Accepted {
+  readonly run: RunId;
+  sequence: number;
+  movedMs: number;
+  /** The log lost some batches up to here: that one replica has them does not bring them to the others. */
+  lostUntil: number;
+}
+
 export class SafetyBook {
   readonly #primaries = new Map<string, Replica>();
   readonly #globals = new Map<string, Replica>();
-  readonly #accepted = new Map<string, { run: RunId; sequence: number; movedMs: number }>();
+  readonly #accepted = new Map<string, Accepted>();
   readonly #clock: Clock;
   readonly #startedMs: number;
+  #lostMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: {
     readonly primaries: readonly string[];
@@ -49,12 +61,22 @@ export class SafetyBook {
 
   /** The log has this batch and all of the run before it. */
   accept(run: RunId, sequence: number): void {
-    const key = runKey(run);
-    const known = this.#accepted.get(key);
-    if (!known) this.#accepted.set(key, { run, sequence, movedMs: this.#clock.monotonicMs() });
-    else if (sequence > known.sequence) {
+    const known = this.#accepted.get(runKey(run)) ?? this.#begin(run);
+    if (sequence > known.sequence) {
       known.sequence = sequence;
       known.movedMs = this.#clock.monotonicMs();
+    }
+  }
+
+  /**
+   * The log lost entries that it had acknowledged, nobody knows which: accepted is what is durable, until batches are
+   * appended again.
+   */
+  forgetAccepted(): void {
+    this.#lostMs = this.#clock.monotonicMs();
+    for (const known of this.#accepted.values()) {
+      known.lostUntil = Math.max(known.lostUntil, known.sequence);
+      known.sequence = Math.min(known.sequence, this.safety(known.run).durable);
     }
   }
 
@@ -66,7 +88,7 @@ export class SafetyBook {
     replica.report = report;
     replica.sequences.clear();
     for (const watermark of report.watermarks) replica.sequences.set(runKey(watermark), watermark.sequence);
-    for (const watermark of report.watermarks) this.accept(watermark, watermark.sequence);
+    for (const watermark of report.watermarks) this.#learn(watermark, watermark.sequence);
   }
 
   safety(run: RunId): Safety {
@@ -96,6 +118,20 @@ export class SafetyBook {
     for (const [key, { run, sequence, movedMs }] of this.#accepted) {
       if (movedMs < quietBeforeMs && this.safety(run).durable >= sequence) this.#accepted.delete(key);
     }
+  }
+
+  /** What a replica has, the log had. */
+  #learn(run: RunId, sequence: number): void {
+    const known = this.#accepted.get(runKey(run));
+    if (!known && this.#clock.monotonicMs() - this.#lostMs < lossHeardMs) this.#begin(run).lostUntil = sequence;
+    else if (known && known.sequence < known.lostUntil) known.lostUntil = Math.max(known.lostUntil, sequence);
+    else this.accept(run, sequence);
+  }
+
+  #begin(run: RunId): Accepted {
+    const begun: Accepted = { run, sequence: 0, movedMs: this.#clock.monotonicMs(), lostUntil: 0 };
+    this.#accepted.set(runKey(run), begun);
+    return begun;
   }
 
   #globalsThatCount(): Replica[] {

@@ -273,8 +273,8 @@ class PushSession {
     const spooled = spool.find(ack);
     if (!spooled) return;
     const cursor = this.#cursorOf(spooled);
-    // Whatever is journalled somewhere needs no log any more.
-    const accepted = Math.max(ack.accepted, ack.held, ack.durable);
+    // What both primaries hold still has to reach the globals by way of the log, which may have lost it.
+    const accepted = Math.max(ack.accepted, ack.durable);
     spooled.held = Math.max(spooled.held, ack.held);
     if (accepted < cursor.accepted) {
       log.warn(

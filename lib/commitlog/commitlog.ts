@@ -46,6 +46,11 @@ export interface LogReader {
 export interface SegmentedLog extends LogWriter, LogReader {
   /** Closes the present segment and begins the next one. The other primary may do it at the same time. */
   beginSegment(): Promise<void>;
+  /**
+   * Calls back when entries that were acknowledged or read here turn out to be gone from the log. Nobody knows which: what
+   * is not safe elsewhere must be appended again. May come twice for one loss.
+   */
+  onLoss(callback: () => void): void;
 }
 
 export interface LogInfo {

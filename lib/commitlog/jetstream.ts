@@ -102,6 +102,9 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
   #epochMin = 0;
   /** By stream, the furthest entry that was acknowledged or read here: a stream that ends before it lost its tail. */
   readonly #furthest = new Map<string, number>();
+  /** Streams whose loss was told. */
+  readonly #lost = new Set<string>();
+  readonly #lossCallbacks: (() => void)[] = [];
 
   constructor(options: DatacenterLogOptions) {
     this.#options = options;
@@ -132,10 +135,19 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       this.#reached(after.stream, after.sequence);
       this.#current = undefined;
     }
-    for await (const entry of readChain({ ...this.#options, source: this, api: this.#api }, after, signal)) {
-      this.#reached(entry.position.stream, entry.position.sequence);
-      yield entry;
+    try {
+      for await (const entry of readChain({ ...this.#options, source: this, api: this.#api }, after, signal)) {
+        this.#reached(entry.position.stream, entry.position.sequence);
+        yield entry;
+      }
+    } catch (error) {
+      if (error instanceof LogError && (error.code === "shortened" || error.code === "recreated")) this.#tellLoss();
+      throw error;
     }
+  }
+
+  onLoss(callback: () => void): void {
+    this.#lossCallbacks.push(callback);
   }
 
   async info(): Promise<LogInfo> {
@@ -219,6 +231,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
 
   async #findOrCreate(): Promise<SegmentName> {
     const { datacenter, limits, clock, log } = this.#options;
+    await this.#lookForLoss();
     for (let attempt = 1; ; attempt++) {
       const newest = (await this.segments()).at(-1);
       if (newest) return this.#takeUp(newest);
@@ -232,6 +245,22 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         if (attempt > 3 || !(error instanceof JetStreamError) || error.serverCode !== subjectsOverlap) throw error;
       }
     }
+  }
+
+  /** The other primary may have begun a new segment already: so each one that was written or read here is looked at. */
+  async #lookForLoss(): Promise<void> {
+    for (const [stream, furthest] of this.#furthest) {
+      if (this.#lost.has(stream)) continue;
+      const info = await this.#api.streamInfo(stream);
+      // One that is not there is either starting, or was begun anew: then reading tells.
+      if (!info || info.state.last_seq >= furthest) continue;
+      this.#lost.add(stream);
+      this.#tellLoss();
+    }
+  }
+
+  #tellLoss(): void {
+    for (const callback of this.#lossCallbacks) callback();
   }
 
   /** Makes sure that the newest segment can be written to. */

@@ -176,6 +176,91 @@ t.test("while the log is away the batch is tried again, with the same id, until 
   t.same(acks(stream.heard), ["1/0/0"]);
 });
 
+t.test("a log that has no room refuses no batch for good: the secondary would delete it", async (t) => {
+  const { receiver, appended, failures } = primary();
+  failures.push(new LogError("refused", "insufficient storage resources available (10047)"));
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  stream.hello();
+  stream.say({ batch: batches(1)[0]! });
+  stream.end();
+  await served;
+  t.equal(appended.length, 1);
+  t.equal(stream.heard.filter(({ refusal }) => refusal).length, 0);
+  t.same(acks(stream.heard), ["1/0/0"]);
+});
+
+t.test("what the log lost is not accepted any more, and is taken again up to what every global has", async (t) => {
+  const { receiver, safety, appended } = primary();
+  const before = session();
+  const served = receiver.serve(before.server, undefined, never);
+  const sent = batches(4);
+  before.hello();
+  for (const batch of sent.slice(0, 3)) before.say({ batch });
+  await until(() => acks(before.heard).length === 3);
+  const hearAll = () => {
+    safety.hear(report("p1", "primary", 3));
+    safety.hear(report("p2", "primary", 3));
+    safety.hear(report("g1", "global", 1));
+    safety.hear(report("g2", "global", 2));
+  };
+  hearAll();
+  receiver.startOver();
+  await served;
+  t.same(receiver.connected(), []);
+  hearAll();
+  t.same(safety.safety(run), { accepted: 1, held: 3, durable: 1 }, "that the primaries have it helps no global");
+
+  const after = session();
+  void receiver.serve(after.server, undefined, never);
+  after.hello();
+  for (const batch of sent.slice(1)) after.say({ batch });
+  await until(() => acks(after.heard).length === 4);
+  t.same(acks(after.heard), ["1/3/1", "2/3/1", "3/3/1", "4/3/1"]);
+  t.equal(appended.length, 6);
+  safety.hear(report("p2", "primary", 5));
+  t.equal(safety.safety(run).accepted, 5, "and from then on the other primary is believed again");
+  after.end();
+});
+
+t.test("a primary that starts after the log lost entries does not take the others' word for it", async (t) => {
+  const { receiver, safety } = primary();
+  receiver.startOver();
+  safety.hear(report("p2", "primary", 3));
+  t.equal(safety.safety(run).accepted, 0);
+});
+
+t.test("a batch that was on its way when the log lost entries is not accepted over the hole", async (t) => {
+  const { receiver, safety, failures } = primary();
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  const sent = batches(3);
+  stream.hello();
+  stream.say({ batch: sent[0]! });
+  await until(() => acks(stream.heard).length === 1);
+  failures.push(new LogError("unavailable", "away"));
+  stream.say({ batch: sent[1]! });
+  stream.say({ batch: sent[2]! });
+  await until(() => failures.length === 0);
+  receiver.startOver();
+  await served;
+  t.equal(safety.safety(run).accepted, 0);
+  t.same(acks(stream.heard), ["1/0/0"]);
+});
+
+t.test("while a batch waits for the log its secondary counts as heard", async (t) => {
+  const { receiver, failures } = primary();
+  for (let i = 0; i < 3; i++) failures.push(new LogError("unavailable", "away"));
+  const stream = session();
+  const served = receiver.serve(stream.server, undefined, never);
+  stream.hello();
+  stream.say({ batch: batches(1)[0]! });
+  await until(() => failures.length === 0);
+  t.same(receiver.connected(), [{ name: "ams-s1", ageMs: 0 }]);
+  stream.end();
+  await served;
+});
+
 t.test("a corrupt batch is refused by name and counted, and the next one is taken", async (t) => {
   const { receiver, appended, metrics } = primary();
   const stream = session();

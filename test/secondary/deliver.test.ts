@@ -309,6 +309,25 @@ t.test("a log that lost its tail gets it again", async (t) => {
   t.strictSame(slotsIn(primary.log), range(101, 105));
 });
 
+t.test("also what both primaries hold, because the globals have it from the log alone", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(4);
+  await clock.advance(50);
+  const [run] = primary.log.runs.values();
+  Object.assign(run!, { held: 4, durable: 1 });
+  primary.acknowledge();
+  await clock.advance(50);
+  for (const key of keys(1, 3, 4)) primary.log.batches.delete(key);
+  run!.accepted = 1;
+  primary.die();
+  primary.up = true;
+  await clock.advance(3000);
+  t.strictSame(primary.received, [...keys(1, 1, 4), ...keys(1, 2, 4)]);
+});
+
 t.test("after a restart the boot epoch has grown, and old batches are sent behind the new ones", async (t) => {
   const store = new MemoryStore();
   const clock = manualClock(startMs);

@@ -336,6 +336,9 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
       await world.startDatacenter();
       await append(writer, "two 3", undefined, world);
       await until(world, () => atPrimary.entries.length === 9);
+      const told = { writer: 0, other: 0 };
+      writer.onLoss(() => told.writer++);
+      other.onLoss(() => told.other++);
       await world.killDatacenter();
       await world.replaceDisk(copy);
       await world.startDatacenter();
@@ -344,6 +347,8 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
       t.equal(after.sequence, 1);
       await until(world, () => atPrimary.failure !== undefined);
       t.equal((atPrimary.failure as LogError).code, "shortened");
+      t.ok(told.writer > 0, "who wrote what is gone is told");
+      t.ok(told.other > 0, "and who read it");
     },
   );
   await Promise.all([atPrimary.end(), atGlobal.end()]);
