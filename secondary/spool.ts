@@ -5,6 +5,7 @@
 // everything that is still here is sent again, which is harmless. Room is bounded; when it runs short, batches that both
 // primaries hold go first, then, counted, the oldest.
 
+import { statfs } from "node:fs/promises";
 import { Level } from "level";
 
 import { assert } from "#/lib/assert/assert.ts";
@@ -22,6 +23,8 @@ assert(spoolBytesMax >= 16 * batchBytesMax, "a spool holds a window of unaccepte
 /** Batches that the disk has not taken yet. A disk this far behind is not keeping up, and memory is not its spool. */
 const unwrittenBytesMax = 64 * MiB;
 assert(unwrittenBytesMax >= 8 * batchBytesMax, "a slow fsync costs no batch");
+/** leveldb writes up to 4 MiB of its log into a table when it is opened; with less room it might not open. */
+const reopenRoomBytesMin = 16 * MiB;
 /** A full or broken disk loses batch after batch; one line a minute is enough. */
 const lossLoggedEveryMs = minuteMs;
 
@@ -72,7 +75,68 @@ export async function openSpoolStore(dir: string): Promise<SpoolStore> {
       cause: error,
     });
   }
-  return level as unknown as SpoolStore;
+  return new LevelStore(dir, level);
+}
+
+/** Opens level anew before the next write after one that failed: leveldb that once found the disk full takes no more, ever. */
+class LevelStore implements SpoolStore {
+  readonly #dir: string;
+  readonly #level: Level<string, Uint8Array>;
+  #failed = false;
+  #reopening: Promise<void> | undefined;
+
+  constructor(dir: string, level: Level<string, Uint8Array>) {
+    this.#dir = dir;
+    this.#level = level;
+  }
+
+  async get(key: string): Promise<Uint8Array | undefined> {
+    await this.#settled();
+    return await this.#level.get(key);
+  }
+
+  async batch(operations: SpoolOperation[], options: { readonly sync: boolean }): Promise<void> {
+    if (this.#failed) {
+      this.#reopening ??= this.#reopen().finally(() => {
+        this.#reopening = undefined;
+      });
+      await this.#reopening;
+    }
+    try {
+      await this.#level.batch(operations, options);
+    } catch (error) {
+      this.#failed = true;
+      throw error;
+    }
+  }
+
+  keys(range: { readonly gte: string; readonly lt: string }): AsyncIterable<string> {
+    return this.#level.keys(range);
+  }
+
+  async close(): Promise<void> {
+    await this.#settled();
+    await this.#level.close();
+  }
+
+  async #reopen(): Promise<void> {
+    const { bavail, bsize } = await statfs(this.#dir);
+    const roomBytes = bavail * bsize;
+    if (roomBytes < reopenRoomBytesMin) {
+      throw new SpoolError(
+        "unreadable",
+        `${this.#dir} takes nothing: expected ${reopenRoomBytesMin} bytes of room on its disk, got ${roomBytes}`,
+      );
+    }
+    await this.#level.close();
+    await this.#level.open();
+    this.#failed = false;
+  }
+
+  /** Whoever asked for the opening hears whether it failed. */
+  async #settled(): Promise<void> {
+    await this.#reopening?.catch(() => {});
+  }
 }
 
 /** A run's batches that are on disk: a contiguous stretch of sequences, with holes where batches were refused. */
@@ -157,6 +221,8 @@ export class Spool {
   #unwrittenBytes = 0;
   #writing: Promise<void> | undefined;
   #deleting: Promise<void> = Promise.resolve();
+  /** What the disk did not delete; it is told again with the next write. */
+  #undeleted: SpoolOperation[] = [];
   #bytes = 0;
   #batches = 0;
   #lossLoggedMs = Number.NEGATIVE_INFINITY;
@@ -251,6 +317,7 @@ export class Spool {
       this.#lose(1, "disk", `a batch cannot be read: ${(error as Error).message}`);
     }
     this.#forget(spooled, sequence);
+    if (spooled.run.bootEpoch === this.bootEpoch) this.events.lost();
     return undefined;
   }
 
@@ -295,7 +362,8 @@ export class Spool {
     while (this.#unwritten.length > 0) {
       const batches = this.#unwritten.splice(0);
       const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
-      const operations = this.#makeRoom(bytes);
+      const deletions = [...this.#undeleted.splice(0), ...this.#makeRoom(bytes)];
+      const operations = [...deletions];
       for (const batch of batches) {
         operations.push({
           type: "put",
@@ -312,6 +380,7 @@ export class Spool {
           this.events.stored(run, batch.id.sequence);
         }
       } catch (error) {
+        this.#undeleted.push(...deletions);
         this.#lose(batches.length, "disk", `the disk does not take a batch: ${(error as Error).message}`);
         this.events.lost();
       }
@@ -371,7 +440,8 @@ export class Spool {
     this.#deleting = this.#deleting
       .then(() => this.#store.batch(operations, { sync: false }))
       .catch((error: unknown) => {
-        this.#log.warn({ err: error }, "Batches that are safe elsewhere could not be deleted from the spool.");
+        this.#undeleted.push(...operations);
+        this.#log.warn({ err: error }, "Batches that are safe elsewhere could not be deleted from the spool yet.");
       });
   }
 

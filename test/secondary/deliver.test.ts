@@ -1,6 +1,6 @@
 // From the spool to the primaries: what is kept, in which order it goes, and that nothing is lost or kept twice on the way.
 
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -307,6 +307,65 @@ t.test("a log that lost its tail gets it again", async (t) => {
   await clock.advance(50);
   t.strictSame(primary.received, [...keys(1, 1, 5), ...keys(1, 3, 5)]);
   t.strictSame(slotsIn(primary.log), range(101, 105));
+});
+
+t.test("a spool whose disk was full takes batches again once there is room", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "heliograph-spool-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const path = join(dir, "spool");
+  const store = await openSpoolStore(path);
+  t.teardown(() => store.close());
+  const put = (number: number) =>
+    store.batch([{ type: "put", key: `batch/${number}`, value: new Uint8Array(1024 * 1024) }], { sync: true });
+  await put(1);
+  // leveldb cannot make its next file, as on a full disk.
+  await rename(path, `${path}-away`);
+  let number = 1;
+  await t.rejects(async () => {
+    while (number < 20) await put(++number);
+  });
+  await rename(`${path}-away`, path);
+  await put(100);
+  t.equal((await store.get("batch/1"))?.length, 1024 * 1024);
+  t.equal((await store.get("batch/100"))?.length, 1024 * 1024);
+});
+
+t.test("what a full disk did not delete is deleted later", async (t) => {
+  const store = new MemoryStore();
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, spool, uplink } = await deliver(t, { primaries: [primary], store });
+  uplink.start();
+  await clock.advance(200);
+  await flush(3);
+  await clock.advance(50);
+  store.full = true;
+  const [run] = primary.log.runs.values();
+  run!.durable = 2;
+  primary.acknowledge();
+  await clock.advance(50);
+  await spool.settled();
+  store.full = false;
+  await flush(1);
+  const kept = [...store.entries.keys()].filter((key) => key.startsWith("batch/"));
+  t.equal(kept.length, 2, "the third and the fourth");
+  t.equal(spool.batches, 2);
+});
+
+t.test("a batch that is gone from the disk ends its run, so that what follows can be read", async (t) => {
+  const store = new MemoryStore();
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, metrics, uplink } = await deliver(t, { primaries: [primary], store });
+  await flush(2);
+  for (const key of [...store.entries.keys()].filter((key) => key.startsWith("batch/")).slice(1)) {
+    store.entries.delete(key);
+  }
+  uplink.start();
+  await clock.advance(200);
+  await flush(1);
+  await clock.advance(50);
+  t.strictSame(primary.received, [...keys(1, 1, 1), ...keys(2, 1, 1)]);
+  t.strictSame(slotsIn(primary.log), [101, 103]);
+  t.equal(metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason: "disk" }), 1);
 });
 
 t.test("also what both primaries hold, because the globals have it from the log alone", async (t) => {
