@@ -324,8 +324,10 @@ function wireError(error: unknown, what: string): WireError {
 function reasonIn(details: string): string {
   const reason = /^No connection established\. Last error: (.*?)\. Resolution note: /s.exec(details)?.[1];
   if (reason === undefined) return details;
-  if (!reason.startsWith("Failed to connect")) return plainReason(reason.replace(/^Error: /, ""));
   // With TLS 1.3 a client's certificate is judged when the client has already done its part, and the reason never comes back.
+  if (!/^Failed to connect|ECONNRESET/.test(reason)) {
+    return plainReason(reason.replace(/^Error(?: \[\w+\])?: /, "").replace(/ \(\d{4}-[\w:.-]+Z\)$/, ""));
+  }
   return "the connection was closed before it began: if TLS is used, our certificate is refused (its authority, its dates)";
 }
 
