@@ -23,6 +23,8 @@ page_sources := $(shell find global/web -path global/web/dist -prune -o -type f 
 $(installed): package-lock.json package.json
 	@echo "Installing npm packages, Node 26 among them."
 	@npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
+# npm 10 leaves out the link by which its scripts find the Node that it has just installed.
+	@[ -e node_modules/.bin/node ] || ln -s ../$$(cd node_modules && echo node-linux-*/bin/node) node_modules/.bin/node
 	@touch $@
 
 $(page): $(installed) $(page_sources)
