@@ -353,9 +353,13 @@ export class Replica {
     const run = this.#runOf(header);
     if (run.has(header.sequence)) return;
     await run.take(header.sequence, entry.payload, place);
-    if (!this.#replaying) {
-      this.#waiting.push({ records: this.#journal.appended, run, sequence: run.sequence });
-    }
+    this.#awaitFsync(run);
+  }
+
+  /** The run is durable this far once everything appended up to now is on disk. */
+  #awaitFsync(run: ReplicaRun): void {
+    if (this.#replaying || run.sequence <= run.durableSequence) return;
+    this.#waiting.push({ records: this.#journal.appended, run, sequence: run.sequence });
   }
 
   /** The run, as the one that was used last. */
@@ -449,7 +453,11 @@ export class Replica {
   }
 
   async #takeHeartbeat(entry: LogEntry): Promise<void> {
-    for (const run of this.#runs.values()) if (run.hasGap) await run.beat();
+    for (const run of this.#runs.values()) {
+      if (!run.hasGap) continue;
+      await run.beat();
+      this.#awaitFsync(run);
+    }
     let payload: Heartbeat;
     try {
       payload = decodeHeartbeat(entry.payload);

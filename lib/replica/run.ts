@@ -21,6 +21,12 @@ const swappedHeartbeatsMax = 6;
 /** An hour of a shard's batches: a hole that is older is final, and the run goes on behind it. */
 export const beyondMax = 4096;
 
+/**
+ * An hour of a pair's heartbeats, for runs that ended behind their hole and will never have so many batches: the log was there
+ * all that time, and who had the missing batches could have sent them. Until then a secondary keeps the rest of the run.
+ */
+export const holeHeartbeatsMax = 2 * 3600;
+
 export interface RunParts {
   /** Decodes into the head and counts; what cannot be decoded is counted too and never thrown. */
   readonly decode: (decoder: RunDecoder, batch: Uint8Array) => void;
@@ -95,7 +101,10 @@ export class ReplicaRun {
 
   /** A heartbeat was read: the log's own measure of time. */
   async beat(): Promise<void> {
-    if (this.hasGap && !this.#ahead && ++this.#gapHeartbeats >= swappedHeartbeatsMax) await this.#goAhead();
+    if (!this.hasGap) return;
+    this.#gapHeartbeats++;
+    if (!this.#ahead && this.#gapHeartbeats >= swappedHeartbeatsMax) await this.#goAhead();
+    if (this.#gapHeartbeats >= holeHeartbeatsMax) await this.#giveUp();
   }
 
   /** Frees the decoder; should the run go on, it is readable from its next keyframes. */
@@ -129,12 +138,12 @@ export class ReplicaRun {
     this.#parts.onGivenUp(this, first - this.sequence - 1);
     this.sequence = first - 1;
     this.#decoder = undefined;
+    this.#gapHeartbeats = 0;
     const last = Math.max(...this.#beyond.keys());
     if (last - first + 1 > this.#beyond.size || !this.#ahead) return this.#closeGap();
     // Nothing else is missing, and the one that went ahead has read all of it.
     this.#decoder = this.#ahead;
     this.#ahead = undefined;
-    this.#gapHeartbeats = 0;
     this.sequence = last;
     this.#beyond.clear();
   }

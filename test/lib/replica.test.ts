@@ -14,7 +14,7 @@ import { isStale, wordsOf } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "#/lib/replica/record.ts";
 import { Replica } from "#/lib/replica/replica.ts";
-import { beyondMax } from "#/lib/replica/run.ts";
+import { beyondMax, holeHeartbeatsMax } from "#/lib/replica/run.ts";
 import { Head } from "#/lib/store/head.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
@@ -288,6 +288,31 @@ t.test("a hole that nobody fills becomes final, and the run goes on behind it", 
   const rounds = beyondMax + 5;
   t.ok((await valuesOf(head, targets[0]!)).endsWith(expectedValues(targets[0]!, [rounds - 2, rounds - 1])));
   await replica.close();
+});
+
+t.test("a hole in a run that has ended becomes final too, by the heartbeats that go by", async (t) => {
+  const world = newWorld();
+  const { replica } = await openReplica(world);
+  const batches = new Sender().batches(4);
+  world.log.append("batch", "s1", batches[0]!);
+  for (const batch of batches.slice(2)) world.log.append("batch", "s1", batch);
+  const beat = (from: number, until: number) => {
+    for (let i = from; i < until; i++) world.log.append("heartbeat", "p1", heartbeat(startMs + i * 1000));
+  };
+  beat(0, holeHeartbeatsMax - 1);
+  await readAll(replica, world);
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 1 }]);
+  beat(holeHeartbeatsMax - 1, holeHeartbeatsMax);
+  await readAll(replica, world);
+  await world.clock.advance(1000);
+  t.same(replica.watermarks(), [{ ...run, sequence: 4 }], "the secondary may let go of the rest of the run");
+  t.equal(replica.problems.at(-1)?.code, "batches_lost");
+  t.equal(replica.summary().missingBatches, 0);
+  await replica.close();
+  const again = await openReplica(world);
+  t.same(again.replica.watermarks(), [{ ...run, sequence: 4 }]);
+  await again.replica.close();
 });
 
 t.test("what is bad in the log is named and counted, and ends nothing", async (t) => {
