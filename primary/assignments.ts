@@ -5,7 +5,7 @@
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
-import { type Generation, partOf } from "#/lib/model/generation.ts";
+import { type Generation, isNewer, partOf } from "#/lib/model/generation.ts";
 import { type WatchRequest, type WatchResponse, WireError } from "#/lib/wire/session.ts";
 
 /** A stream without a generation to tell says this often that it lives, and what time it is here. */
@@ -33,7 +33,7 @@ export class Assignments {
 
   /** The newest generation of the log; an older one than before is ignored. */
   publish(generation: Generation): void {
-    if (this.#generation && generation.number <= this.#generation.number) return;
+    if (this.#generation && !isNewer(generation, this.#generation)) return;
     this.#generation = generation;
     for (const wake of this.#wakers) wake();
   }
@@ -57,16 +57,17 @@ export class Assignments {
         `${this.#primary}: the certificate is of "${peer}", got a request of "${request.secondary}"`,
       );
     }
-    let sent = 0;
+    let sent: Generation | undefined;
     while (!signal.aborted) {
       const generation = this.#generation;
-      const isNew = generation !== undefined && generation.number > sent;
+      const isNew = generation !== undefined && generation !== sent;
       await send({
         generation: Buffer.from(isNew ? encodeGeneration(partOf(generation, request.secondary)) : []),
         nowMs: Math.round(this.#clock.nowMs()),
       });
-      if (isNew) sent = generation.number;
-      await this.#nextWord(signal);
+      sent = generation;
+      // What was published while that one was sent follows at once.
+      if (this.#generation === generation) await this.#nextWord(signal);
     }
   }
 

@@ -3,6 +3,7 @@
 // It acts only with the lease in hand, and only after it has read the log to its end, so that its generation follows the
 // newest one. Changes that come close together make one generation.
 
+import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
 import { LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
@@ -15,6 +16,9 @@ import { planGeneration, sameAssignments } from "#/primary/assign.ts";
 
 /** How often what is wanted is held against what is: the time that a discovered change or a lost secondary may lie unseen. */
 const reviewMs = 200;
+
+/** A generation that was written and is not read back within so long was lost with the log's tail: it is written again. */
+const readBackMsMax = 10 * secondMs;
 
 export interface GovernorParts {
   readonly datacenter: string;
@@ -47,9 +51,10 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
       }
       const seen = [token, parts.generation(), parts.targets(), parts.living()];
       if (seen.every((each, i) => each === reviewed[i])) continue;
-      await review(parts, token, signal);
-      reviewed = seen;
+      reviewed = (await review(parts, token, signal)) ? seen : [];
     } catch (error) {
+      // An append that is cut short by the end of the process says so in an error of its own.
+      if (signal.aborted) return;
       // The log is away: receivers and readers say so; here the next review tries again.
       if (!(error instanceof LogError)) throw error;
       parts.logger.debug({ code: error.code }, "The generation waits for the log.");
@@ -59,15 +64,16 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
 
 async function hasReadToTheEnd({ log, position }: GovernorParts): Promise<boolean> {
   const { stream, lastSequence } = await log.info();
-  if (lastSequence === 0) return true;
+  // An empty segment says nothing of those before it; a second later this primary's own heartbeat stands in it.
   const here = position();
   return here !== undefined && here.stream === stream && here.sequence >= lastSequence;
 }
 
-async function review(parts: GovernorParts, token: number, signal: AbortSignal): Promise<void> {
+/** False when it has to be done again. */
+async function review(parts: GovernorParts, token: number, signal: AbortSignal): Promise<boolean> {
   const previous = parts.generation();
   // The peer has the lease already, and this primary has not noticed yet.
-  if (previous && previous.token > token) return;
+  if (previous && previous.token > token) return true;
   const planned = planGeneration({
     datacenter: parts.datacenter,
     previous,
@@ -78,8 +84,8 @@ async function review(parts: GovernorParts, token: number, signal: AbortSignal):
     primary: parts.primary,
     nowMs: parts.clock.nowMs(),
   });
-  if (previous && sameAssignments(previous, planned)) return;
-  if (!parts.lease.held() || parts.lease.token !== token) return;
+  if (previous && sameAssignments(previous, planned)) return true;
+  if (!parts.lease.held() || parts.lease.token !== token) return true;
   await parts.log.append(
     {
       kind: "generation",
@@ -98,7 +104,10 @@ async function review(parts: GovernorParts, token: number, signal: AbortSignal):
     "A new generation stands in the log.",
   );
   // The next plan must follow this one: wait until the replica has read it back.
+  const writtenMs = parts.clock.monotonicMs();
   while (!signal.aborted && (parts.generation()?.number ?? 0) < planned.number && parts.lease.held()) {
+    if (parts.clock.monotonicMs() - writtenMs > readBackMsMax) return false;
     await parts.clock.sleep(20, signal);
   }
+  return true;
 }

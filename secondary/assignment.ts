@@ -4,7 +4,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { type PrimaryClient, WireError } from "#/lib/wire/session.ts";
 import type { Spool } from "#/secondary/spool.ts";
 
@@ -120,8 +120,4 @@ export class Assignment {
     }
     return undefined;
   }
-}
-
-function isNewer(a: Generation, b: Generation): boolean {
-  return a.token === b.token ? a.number > b.number : a.token > b.token;
 }

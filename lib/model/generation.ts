@@ -25,6 +25,14 @@ export interface Generation {
   readonly targets: readonly AssignedTarget[];
 }
 
+/**
+ * Whether one takes the other's place. The token counts first: a primary that lost the lease may still have written the number
+ * that its successor writes too.
+ */
+export function isNewer(a: Generation, b: Generation): boolean {
+  return a.token === b.token ? a.number > b.number : a.token > b.token;
+}
+
 /** The part of it that one secondary scrapes. */
 export function partOf(generation: Generation, secondary: string): Generation {
   return { ...generation, targets: generation.targets.filter((assigned) => assigned.owner === secondary) };
