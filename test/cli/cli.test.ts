@@ -1,9 +1,11 @@
-import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t, { type Test } from "tap";
+import { writeDemoFiles } from "#/cli/demo/files.ts";
+import { planDemo } from "#/cli/demo/plan.ts";
 import { readDuration } from "#/cli/options.ts";
 import { readAnswer, renderAnswer } from "#/cli/query/table.ts";
 import { heliograph, launcher, projectRoot } from "#/test/support/command.ts";
@@ -83,6 +85,10 @@ t.test("what is not known is refused with exit code 2 and the nearest that is", 
     [["query", "up", "--json=yes"], /--json takes no value, got "yes"/],
     [["demo", "--interval", "soon"], /--interval: expected a duration such as 500ms, 5s or 1m30s, got "soon"/],
     [["topology", "nats", "x.yaml"], /say which: --hub, or --datacenter NAME/],
+    [
+      ["topology", "nats", "topology/example.yaml", "--datacenter", "fra1", "--store", "/s"],
+      /says tls:\/\/nats\.fra1\.example:4222: --tls-ca, --tls-cert and --tls-key are needed/,
+    ],
     [["secondary", "--topology", "x.yaml"], /--name/],
   ];
   const answers = await Promise.all(cases.map(([args]) => heliograph(args)));
@@ -113,6 +119,33 @@ t.test("a topology file is judged with exit code 0 or 3, and every problem has i
   t.match(missing.stderr, /expected a file that can be read/);
   t.equal(secondary.code, 3);
   t.match(secondary.stderr, /wrong\.yaml:2:13: error: federation/);
+});
+
+t.test("a NATS server's configuration has its own secrets, and a data centre's has no other's", async (t) => {
+  const dir = await temporary(t);
+  const sizes = { dataDir: dir, portBase: 9400, targets: 2, rows: 20, interval: "5s", withNodeExporter: false };
+  const plan = planDemo(sizes);
+  await writeDemoFiles(plan);
+  const nats = (...args: string[]) =>
+    heliograph(["topology", "nats", plan.topologyFile, "--store", "/srv/nats", ...args]);
+  const [hub, ams, unknown, both] = await Promise.all([
+    nats("--hub", "--monitor", "127.0.0.1:8222"),
+    nats("--datacenter", "ams"),
+    nats("--datacenter", "asm"),
+    nats("--datacenter", "ams", "--hub"),
+  ]);
+  const passwordOf = async (name: string) => (await readFile(join(dir, "secrets", `${name}.password`), "utf8")).trim();
+  t.equal(hub.code, 0, hub.stderr);
+  t.match(hub.stdout, 'listen: "127.0.0.1:9403"\n');
+  t.match(hub.stdout, 'http: "127.0.0.1:8222"\n');
+  t.ok(hub.stdout.includes(await passwordOf("nyc-leaf")));
+  t.equal(ams.code, 0, ams.stderr);
+  t.match(ams.stdout, 'listen: "127.0.0.1:9426"\n');
+  t.match(ams.stdout, `nats-leaf://leaf-ams:${await passwordOf("ams-leaf")}@127.0.0.1:9404`);
+  t.notOk(ams.stdout.includes(await passwordOf("nyc-leaf")));
+  t.equal(unknown.code, 2);
+  t.match(unknown.stderr, "no data centre is named asm; known: ams, nyc");
+  t.equal(both.code, 2);
 });
 
 t.test("the JSON schema names the keys of the topology file", async (t) => {
