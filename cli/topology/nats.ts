@@ -73,6 +73,9 @@ function serverOptions(options: ParsedOptions, server: string) {
   if ((cluster === undefined) !== (routes.length === 0)) throw new UsageError("--cluster and --route go together");
   if (cluster !== undefined && serverName === undefined) throw new UsageError("--cluster needs --server-name");
   const tls = tlsFiles(options);
+  if (!tls && server.startsWith("tls://")) {
+    throw new UsageError(`the topology file says ${server}: --tls-ca, --tls-cert and --tls-key are needed`);
+  }
   return {
     listen: options.text("listen") ?? hostPortOf(server),
     storeDir: options.required("store"),
