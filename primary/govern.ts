@@ -5,7 +5,7 @@
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { encodeGeneration } from "#/lib/codec/generation.ts";
+import { BadGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
 import { LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
@@ -44,17 +44,25 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
     await parts.clock.sleep(reviewMs, signal);
     if (signal.aborted || !parts.lease.held()) continue;
     const token = parts.lease.token;
+    let seen: readonly unknown[] = [];
     try {
       if (caughtUpToken !== token) {
         if (!(await hasReadToTheEnd(parts))) continue;
         caughtUpToken = token;
       }
-      const seen = [token, parts.generation(), parts.targets(), parts.living()];
+      seen = [token, parts.generation(), parts.targets(), parts.living()];
       if (seen.every((each, i) => each === reviewed[i])) continue;
       reviewed = (await review(parts, token, signal)) ? seen : [];
     } catch (error) {
       // An append that is cut short by the end of the process says so in an error of its own.
       if (signal.aborted) return;
+      if (error instanceof BadGeneration) {
+        // It would be no better the next time: everything stays as it was until something changes.
+        reviewed = seen;
+        const fields = { code: error.code, reason: error.message, targets: parts.targets().length };
+        parts.logger.error(fields, "A generation cannot be written: targets stay assigned as they were.");
+        continue;
+      }
       // The log is away: receivers and readers say so; here the next review tries again.
       if (!(error instanceof LogError)) throw error;
       parts.logger.debug({ code: error.code }, "The generation waits for the log.");

@@ -5,7 +5,9 @@ import { decodeGeneration } from "#/lib/codec/generation.ts";
 import type { AppendRequest } from "#/lib/commitlog/commitlog.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
+import { labelsOf } from "#/lib/model/labels.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
+import { seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { Assignments } from "#/primary/assignments.ts";
 import { govern } from "#/primary/govern.ts";
@@ -23,7 +25,7 @@ function governor() {
   };
   const log = { stream: "dc-fra-1-1", lastSequence: 3, hangs: false };
   const living = [{ name: "s1", capacity: 10 }];
-  const targets = [makeTarget("http://a:9100/metrics")];
+  const found = { targets: [makeTarget("http://a:9100/metrics")] };
   const done = govern(
     {
       datacenter: "fra",
@@ -45,7 +47,7 @@ function governor() {
           bytes: 0,
         }),
       },
-      targets: () => targets,
+      targets: () => found.targets,
       living: () => living,
       generation: () => read.generation,
       position: () => read.position,
@@ -55,7 +57,7 @@ function governor() {
     },
     stop.signal,
   );
-  return { appended, clock, done, log, read, stop };
+  return { appended, clock, done, found, log, read, stop };
 }
 
 t.test(
@@ -79,6 +81,24 @@ t.test("a primary that ends while its generation is on the way ends in order", a
   const { clock, done, log, stop } = governor();
   log.hangs = true;
   await clock.advance(1000);
+  stop.abort();
+  await t.resolves(done);
+});
+
+t.test("targets that fit into no generation leave the present one as it is, and end nothing", async (t) => {
+  const { appended, clock, done, found, stop } = governor();
+  const before = found.targets;
+  const random = seededRandom(1);
+  // 80 × 96 KiB that cannot be compressed to the limit of 4 MiB.
+  const text = () => Array.from({ length: 96 * 1024 }, () => String.fromCharCode(33 + random.below(90))).join("");
+  found.targets = Array.from({ length: 80 }, (_, i) =>
+    makeTarget(`http://t${i}:9100/metrics`, { labels: labelsOf({ job: "node", big: text() }) }),
+  );
+  await clock.advance(1000);
+  t.equal(appended.length, 0);
+  found.targets = before;
+  await clock.advance(1000);
+  t.equal(appended.length, 1);
   stop.abort();
   await t.resolves(done);
 });
