@@ -25,6 +25,13 @@ assert(earlyMsMax < slotToleranceMs && gatherMs < slotToleranceMs, "a gathered s
  */
 export const scrapesInFlightMax = 10_000;
 
+/** A scrape that times out ends this long before its target's next slot, which it would cost otherwise. */
+const endsBeforeMs = 50;
+assert(
+  endsBeforeMs > slotToleranceMs + earlyMsMax,
+  "a scrape that begins late and the next that begins early do not meet",
+);
+
 /** The wall clock is looked at this often even when nothing is due, so that a step is noticed. */
 const sleepMsMax = secondMs;
 /** Wall and monotonic clock part by less than this in a second, unless the wall clock was set or the machine slept. */
@@ -242,7 +249,8 @@ export class Schedule<S> {
 
   #run(entry: Entry<S>, slot: number, generation: number, timeoutMs: number): void {
     entry.runningMs = slotTimeMs(entry.target, slot);
-    const scrape = this.#handlers.scrape(entry.state, { slot, generation, timeoutMs }, this.#stop.signal).then(() => {
+    const due = { slot, generation, timeoutMs: Math.min(timeoutMs, entry.target.intervalMs - endsBeforeMs) };
+    const scrape = this.#handlers.scrape(entry.state, due, this.#stop.signal).then(() => {
       this.#running.delete(scrape);
       entry.runningMs = undefined;
       if (entry.leaving && !entry.waiting) this.#entries.delete(entry.target.id);

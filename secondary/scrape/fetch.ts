@@ -7,11 +7,10 @@
 import type { Buffer } from "node:buffer";
 import http from "node:http";
 import https from "node:https";
-import { promisify } from "node:util";
-import { gunzip } from "node:zlib";
+import { createGunzip } from "node:zlib";
 
 import { assert } from "#/lib/assert/assert.ts";
-import { MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { KiB, MiB, minuteMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import { version } from "#/lib/telemetry/version.ts";
@@ -53,8 +52,16 @@ const bodiesBytesMax = 384 * MiB;
 const largeBodyBytes = 4 * MiB;
 assert(bodyBytesCeiling + 16 * largeBodyBytes <= bodiesBytesMax, "the largest body leaves room for others");
 
+/** Of one body: nobody sends less than a line at a time, and each piece costs a microsecond or two whatever it holds. */
+const bodyPiecesMax = 262_144;
+/** An ordinary body is one or two pieces. */
+const unzippedPieceBytes = 64 * KiB;
+assert(bodyPiecesMax * unzippedPieceBytes >= bodyBytesCeiling, "the largest body can be unzipped");
+
 /** As Go's client, which Prometheus uses. */
 const redirectsMax = 10;
+/** Interim answers (1xx) before the answer. Go's client too takes five. */
+const interimAnswersMax = 5;
 /** As Prometheus: targets with intervals up to this keep their connection. */
 const idleConnectionMs = 5 * minuteMs;
 
@@ -176,10 +183,24 @@ class Exchange {
       this.#current = request;
       try {
         return await new Promise<http.IncomingMessage>((resolve, reject) => {
+          let interimAnswers = 0;
           request.on("response", resolve);
+          request.on("information", () => {
+            if (++interimAnswers <= interimAnswersMax) return;
+            this.#fail(
+              new FetchError("failed_status", `expected an answer, got more than ${interimAnswersMax} interim ones`),
+            );
+          });
+          request.on("upgrade", (_response, socket) => {
+            socket.destroy();
+            reject(new FetchError("failed_status", "expected an answer, got 101: the target switched protocols"));
+          });
           request.on("error", reject);
+          // Whatever else may end it, a scrape must not wait for ever.
+          request.on("close", () => reject(new Error("no answer came")));
         });
       } catch (error) {
+        if (error instanceof FetchError) throw this.#failure ?? error;
         const code = (error as NodeJS.ErrnoException).code;
         const stale = request.reusedSocket && (code === "ECONNRESET" || code === "EPIPE");
         if (!stale || this.#failure) throw this.#failure ?? this.#explain(error as NodeJS.ErrnoException);
@@ -215,24 +236,9 @@ class Exchange {
     this.#stage = "body";
     const announced = Number(response.headers["content-length"] ?? 0);
     if (announced > this.#bodyBytesMax) this.#fail(this.#tooLarge(`${announced} announced`));
-    const chunks: Buffer[] = [];
-    let bytes = 0;
+    const sent: Gathered = { pieces: [], bytes: 0 };
     await new Promise<void>((resolve, reject) => {
-      response.on("data", (chunk: Buffer) => {
-        chunks.push(chunk);
-        bytes += chunk.length;
-        this.#held += chunk.length;
-        this.#budget.bytes += chunk.length;
-        if (bytes > this.#bodyBytesMax) this.#fail(this.#tooLarge("more"));
-        else if (this.#budget.bytes > bodiesBytesMax && bytes > largeBodyBytes) {
-          this.#fail(
-            new FetchError(
-              "failed_body_size",
-              `given up at ${bytes} bytes: the bodies arriving now have ${this.#budget.bytes} together, expected at most ${bodiesBytesMax}`,
-            ),
-          );
-        }
-      });
+      response.on("data", (piece: Buffer) => this.#gather(sent, piece, "more"));
       response.on("end", () => (response.complete ? resolve() : reject(new Error("half a body"))));
       response.on("error", reject);
       response.on("close", () => (response.complete ? resolve() : reject(new Error("half a body"))));
@@ -240,25 +246,58 @@ class Exchange {
     }).catch((error: NodeJS.ErrnoException) => {
       throw (
         this.#failure ??
-        new FetchError("failed_closed", `the target closed the connection after ${bytes} bytes of an unfinished body`, {
-          cause: error,
-        })
+        new FetchError(
+          "failed_closed",
+          `the target closed the connection after ${sent.bytes} bytes of an unfinished body`,
+          { cause: error },
+        )
       );
     });
     if (this.#failure) throw this.#failure;
-    const body = chunks.length === 1 ? chunks[0]! : concatenated(chunks, bytes);
+    const body = joined(sent);
     return response.headers["content-encoding"]?.trim().toLowerCase() === "gzip" ? await this.#unzipped(body) : body;
   }
 
+  /** Counts what arrives against what this body, and all bodies together, may have. */
+  #gather(body: Gathered, piece: Buffer, beyond: string): void {
+    body.bytes += piece.length;
+    body.pieces.push(piece);
+    this.#held += piece.length;
+    this.#budget.bytes += piece.length;
+    if (body.bytes > this.#bodyBytesMax) this.#fail(this.#tooLarge(beyond));
+    else if (body.pieces.length > bodyPiecesMax) {
+      this.#fail(
+        new FetchError(
+          "failed_body_size",
+          `given up at ${body.bytes} bytes: they came in more than ${bodyPiecesMax} pieces`,
+        ),
+      );
+    } else if (this.#budget.bytes > bodiesBytesMax && body.bytes > largeBodyBytes) {
+      this.#fail(
+        new FetchError(
+          "failed_body_size",
+          `given up at ${body.bytes} bytes: the bodies arriving now have ${this.#budget.bytes} together, expected at most ${bodiesBytesMax}`,
+        ),
+      );
+    }
+  }
+
   async #unzipped(body: Uint8Array): Promise<Uint8Array> {
+    const unzipped: Gathered = { pieces: [], bytes: 0 };
+    const gunzip = createGunzip({ chunkSize: unzippedPieceBytes });
+    gunzip.end(body);
     try {
-      return await promisify(gunzip)(body, { maxOutputLength: this.#bodyBytesMax });
+      for await (const piece of gunzip) {
+        this.#gather(unzipped, piece, "more after gunzip");
+        if (this.#failure) throw this.#failure;
+      }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE") throw this.#tooLarge("more after gunzip");
+      if (this.#failure) throw this.#failure;
       throw new FetchError("failed_closed", `expected a whole gzip body, got: ${(error as Error).message}`, {
         cause: error,
       });
     }
+    return joined(unzipped);
   }
 
   #tooLarge(got: string): FetchError {
@@ -318,12 +357,19 @@ function parseUrl(text: string, base?: URL): URL {
   throw new FetchError("failed_name", `expected an http or https URL, got ${JSON.stringify(text)}`);
 }
 
-function concatenated(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
+/** A body, or what has come of it. */
+interface Gathered {
+  readonly pieces: Buffer[];
+  bytes: number;
+}
+
+function joined({ pieces, bytes }: Gathered): Uint8Array {
+  if (pieces.length === 1) return pieces[0]!;
   const whole = new Uint8Array(bytes);
   let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
   }
   return whole;
 }

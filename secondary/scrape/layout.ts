@@ -8,7 +8,7 @@
 import { Buffer, isUtf8 } from "node:buffer";
 
 import { contentId } from "#/lib/bytes/hash.ts";
-import { hourMs, minuteMs } from "#/lib/bytes/units.ts";
+import { hourMs, KiB, minuteMs } from "#/lib/bytes/units.ts";
 import { DecimalColumn, parseDecimal } from "#/lib/model/decimal.ts";
 import { type Labels, labelsKey, mergeLabels } from "#/lib/model/labels.ts";
 import { type Layout, type LayoutRow, layoutOf } from "#/lib/model/layout.ts";
@@ -20,20 +20,33 @@ import { rowLabels } from "#/secondary/scrape/conflict.ts";
 import { Families } from "#/secondary/scrape/family.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
 import { type Extents, exceededLimit, extentsOf } from "#/secondary/scrape/limit.ts";
-import { BadExposition, type Exemplar, type ExpositionFormat, ExpositionReader } from "#/secondary/scrape/parse.ts";
+import {
+  BadExposition,
+  type BadExpositionCode,
+  type Exemplar,
+  type ExpositionFormat,
+  ExpositionReader,
+} from "#/secondary/scrape/parse.ts";
 
 /**
  * Distinct series that one scrape may bring. Learning them takes about 0.5 s of the event loop and 100 MB, which is what the
  * other targets can bear; a target with more should be split, or lower it itself with `sample_limit`.
  */
-export const seriesPerScrapeMax = 200_000;
+export const seriesPerScrapeMax = 100_000;
+
+/** Of one scrape, comments and repeated series included: a `# HELP` and a `# TYPE` for every other series. */
+export const linesPerScrapeMax = 2 * seriesPerScrapeMax;
+
+/** Name and labels of one series, or one comment: VictoriaMetrics cuts a label at 4 KiB, and sixteen of these are enough. */
+export const headBytesMax = 64 * KiB;
 
 /** Prometheus' storage takes samples up to 10 minutes ahead; older than an hour lies before what a head still merges. */
 export const timestampAheadMsMax = 10 * minuteMs;
 export const timestampBehindMsMax = hourMs;
 
-/** Understood heads, 0.4 kB each: what a thousand unlike targets of a hundred series have. */
+/** Understood heads, 0.4 kB each: what a thousand unlike targets of a hundred series have. Long ones are rare, and not kept. */
 const headsCachedMax = 131_072;
+const headCachedBytesMax = KiB;
 /** The last shape of each kind of target, tried for targets that are new. Jobs times formats, and room to spare. */
 const recentShapesMax = 256;
 
@@ -83,6 +96,8 @@ export type Reading =
       readonly outcome: Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit">;
       readonly error: string;
       readonly samplesScraped: number;
+      /** More than any scrape may bring, which was expensive to find out. */
+      readonly tooMuch: boolean;
     };
 
 export interface RowExemplar extends Exemplar {
@@ -130,8 +145,8 @@ export class BodyReader {
         this.#recognize(reading, context, body, format, nowMs) ?? this.#learn(reading, context, body, format, nowMs);
     } catch (error) {
       if (!(error instanceof BadExposition)) throw error;
-      const outcome = error.code === "too_many_series" ? "failed_sample_limit" : "failed_parse";
-      return { outcome, error: error.message, samplesScraped: 0 };
+      const outcome = outcomeOf(error.code);
+      return { outcome, error: error.message, samplesScraped: 0, tooMuch: outcome === "failed_sample_limit" };
     }
     reading.shape = shape;
     if (this.#recent.get(context) !== shape) this.#recent.set(context, shape);
@@ -140,7 +155,8 @@ export class BodyReader {
       reading.target,
       () => (found.extents ??= extentsOf(found.layout, reading.labelNames)),
     );
-    if (exceeded) return { outcome: "failed_label_limit", error: exceeded, samplesScraped: shape.samples };
+    if (exceeded)
+      return { outcome: "failed_label_limit", error: exceeded, samplesScraped: shape.samples, tooMuch: false };
     const refused = {
       duplicate_series: shape.duplicates,
       timestamp_ahead: this.#ahead,
@@ -150,7 +166,7 @@ export class BodyReader {
     const stored = shape.layout.rows.length - this.#ahead - this.#behind;
     if (sampleLimit > 0 && stored > sampleLimit) {
       const error = `sample_limit exceeded: expected at most ${sampleLimit} samples, got ${stored}`;
-      return { outcome: "failed_sample_limit", error, samplesScraped: shape.samples };
+      return { outcome: "failed_sample_limit", error, samplesScraped: shape.samples, tooMuch: false };
     }
     this.#values.length = shape.layout.rows.length;
     return {
@@ -230,6 +246,7 @@ export class BodyReader {
     for (;;) {
       const kind = reader.next();
       if (kind === "end") break;
+      this.#checkLine(reader, lines.count);
       if (kind !== "sample") {
         if (kind !== "comment") families.declare(reader.family, kind, kind === "type" ? reader.type : reader.metadata);
         lines.add(reader.lineStart, reader.at, noSample);
@@ -300,8 +317,25 @@ export class BodyReader {
     if (known) return known;
     const { name, labels } = reader.head();
     const head: KnownHead = { name, labels, key: keyOf(name, labels), row: undefined };
-    this.#heads.set(text, head);
+    if (text.length <= headCachedBytesMax) this.#heads.set(text, head);
     return head;
+  }
+
+  /** `reader` stands behind the head, or behind a line without a sample. */
+  #checkLine(reader: ExpositionReader, linesBefore: number): void {
+    const line = linesBefore + 1;
+    if (line > linesPerScrapeMax) {
+      throw new BadExposition(
+        "too_many_lines",
+        line,
+        `expected at most ${linesPerScrapeMax} lines in one scrape, got more`,
+      );
+    }
+    const headBytes = reader.at - reader.lineStart;
+    if (headBytes > headBytesMax) {
+      const message = `expected at most ${headBytesMax} bytes of name and labels, or of a comment, got ${headBytes}`;
+      throw new BadExposition("too_long", line, message);
+    }
   }
 
   #begin(): void {
@@ -323,6 +357,24 @@ export class BodyReader {
       this.#values.setAbsent(row);
       this.#behind++;
     } else this.#timestamps.push({ row, timestampMs });
+  }
+}
+
+function outcomeOf(
+  code: BadExpositionCode,
+): Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit"> {
+  switch (code) {
+    case "too_many_series":
+    case "too_many_lines":
+      return "failed_sample_limit";
+    case "too_long":
+      return "failed_label_limit";
+    case "syntax":
+    case "bad_utf8":
+    case "no_eof":
+      return "failed_parse";
+    default:
+      return code satisfies never;
   }
 }
 

@@ -7,13 +7,14 @@
 
 import { Buffer, isUtf8 } from "node:buffer";
 
+import { KiB } from "#/lib/bytes/units.ts";
 import { type DecimalColumn, parseDecimal } from "#/lib/model/decimal.ts";
 import { compareText, type Label, type Labels, metricNameLabel } from "#/lib/model/labels.ts";
 import type { MetricType } from "#/lib/model/layout.ts";
 
 export type ExpositionFormat = "text" | "openmetrics";
 
-export type BadExpositionCode = "syntax" | "bad_utf8" | "no_eof" | "too_many_series";
+export type BadExpositionCode = "syntax" | "bad_utf8" | "no_eof" | "too_many_series" | "too_many_lines" | "too_long";
 
 /** The body cannot be read. The message begins with the line's number. */
 export class BadExposition extends Error {
@@ -49,6 +50,8 @@ export interface Exemplar {
 const exemplarCharactersMax = 128;
 /** How much of a line an error shows. */
 const excerptBytes = 80;
+/** How much is looked at together for bytes that are not UTF-8. */
+const utf8BlockBytes = 64 * KiB;
 
 const tab = 9;
 const lineFeed = 10;
@@ -94,13 +97,7 @@ export class ExpositionReader {
     this.#end = bytes.length;
     this.#openMetrics = format === "openmetrics";
     if (!options.utf8Checked && !isUtf8(bytes)) {
-      let line = 1;
-      for (let start = 0; ; line++) {
-        const found = bytes.indexOf(lineFeed, start);
-        if (found < 0 || !isUtf8(bytes.subarray(start, found))) break;
-        start = found + 1;
-      }
-      throw new BadExposition("bad_utf8", line, "expected UTF-8, got bytes that are not");
+      throw new BadExposition("bad_utf8", firstLineNotUtf8(bytes), "expected UTF-8, got bytes that are not");
     }
   }
 
@@ -466,14 +463,33 @@ export class ExpositionReader {
   #fail(code: BadExpositionCode, message: string): never {
     const bytes = this.#bytes;
     const start = this.lineStart;
-    let line = 1;
-    for (let at = 0; at < start; at++) if (bytes[at] === lineFeed) line++;
+    const line = lineAt(bytes, start);
     const found = bytes.indexOf(lineFeed, start);
     const end = found < 0 ? this.#end : found;
     const excerpt = this.#slice(start, Math.min(end, start + excerptBytes));
     const where = excerpt === "" ? "" : ` in ${JSON.stringify(excerpt)}${end > start + excerptBytes ? "…" : ""}`;
     throw new BadExposition(code, line, message + where);
   }
+}
+
+/** Counts from 1. */
+function lineAt(bytes: Uint8Array, offset: number): number {
+  let line = 1;
+  for (let at = 0; at < offset; at++) if (bytes[at] === lineFeed) line++;
+  return line;
+}
+
+/** Looked for in blocks of lines first and then in lines: one look a line would take seconds in a large body. */
+function firstLineNotUtf8(bytes: Uint8Array): number {
+  let start = 0;
+  for (const stride of [utf8BlockBytes, 0]) {
+    for (;;) {
+      const found = bytes.indexOf(lineFeed, start + stride);
+      if (found < 0 || !isUtf8(bytes.subarray(start, found))) break;
+      start = found + 1;
+    }
+  }
+  return lineAt(bytes, start);
 }
 
 const textTypes: ReadonlySet<string> = new Set(["counter", "gauge", "histogram", "summary"]);

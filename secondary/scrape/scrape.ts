@@ -22,6 +22,7 @@ import {
   type TargetReading,
   targetReading,
 } from "#/secondary/scrape/layout.ts";
+import { Restraint } from "#/secondary/scrape/restraint.ts";
 
 /** What is remembered of a target between its scrapes. */
 export interface TargetState {
@@ -31,6 +32,7 @@ export interface TargetState {
   /** Of its last scrape that was stored. */
   layout: Layout | undefined;
   last: LastScrape | undefined;
+  readonly restraint: Restraint;
 }
 
 export interface LastScrape {
@@ -72,30 +74,39 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const { id, labels, intervalMs } = target;
     const scraped = previous?.scraped.intervalMs === intervalMs ? previous.scraped : { id, labels, intervalMs };
     const reading = targetReading(target, previous?.reading);
-    return { target, scraped, reading, layout: previous?.layout, last: previous?.last };
+    const restraint = previous?.restraint ?? new Restraint(this.#clock.monotonicMs());
+    return { target, scraped, reading, layout: previous?.layout, last: previous?.last, restraint };
   }
 
   async scrape(state: TargetState, due: DueScrape, signal: AbortSignal): Promise<void> {
     const { target } = state;
     const beganMs = this.#clock.nowMs();
     const beganMonotonicMs = this.#clock.monotonicMs();
+    const slotMs = slotTimeMs(target, due.slot);
+    const timestampMs = Math.abs(beganMs - slotMs) <= slotToleranceMs ? slotMs : Math.round(beganMs);
+    const begun = { slot: due.slot, generation: due.generation, timestampMs };
+    const resting = state.restraint.resting(beganMonotonicMs);
+    if (resting !== undefined) {
+      const facts = { ...begun, durationUs: 0, bodyBytes: 0 };
+      return this.#failed(state, facts, beganMs, "failed_sample_limit", resting, 0);
+    }
     const { bodyBytesMax } = target.options;
     const fetched = await this.#fetcher.fetch({ url: target.url, timeoutMs: due.timeoutMs, bodyBytesMax }, signal);
     if (signal.aborted) return this.missed(state, due.slot, due.generation, "missed_down");
     const reading = fetched.ok
       ? this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs)
       : undefined;
-    const slotMs = slotTimeMs(target, due.slot);
     const facts = {
-      slot: due.slot,
-      generation: due.generation,
-      timestampMs: Math.abs(beganMs - slotMs) <= slotToleranceMs ? slotMs : Math.round(beganMs),
+      ...begun,
       durationUs: Math.round((this.#clock.monotonicMs() - beganMonotonicMs) * 1000),
       bodyBytes: fetched.ok ? fetched.body.length : 0,
     };
     if (!fetched.ok) this.#failed(state, facts, beganMs, fetched.outcome, fetched.error, 0);
-    else if (reading && "layout" in reading) this.#stored(state, facts, beganMs, reading);
-    else if (reading) this.#failed(state, facts, beganMs, reading.outcome, reading.error, reading.samplesScraped);
+    else if (reading && "layout" in reading) this.#read(state, facts, beganMs, reading);
+    else if (reading) {
+      if (reading.tooMuch) state.restraint.rest(reading.error, this.#clock.monotonicMs());
+      this.#failed(state, facts, beganMs, reading.outcome, reading.error, reading.samplesScraped);
+    }
   }
 
   missed(state: TargetState, slot: number, generation: number, outcome: MissedOutcome): void {
@@ -104,11 +115,23 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     this.#failed(state, facts, timestampMs, outcome, missedBecause[outcome], 0);
   }
 
+  #read(state: TargetState, facts: FactsOfTime, beganMs: number, reading: Extract<Reading, { layout: Layout }>): void {
+    const added = seriesAdded(state.layout, reading.layout);
+    const nowMs = this.#clock.monotonicMs();
+    const tooMany = state.restraint.refuses(added, nowMs);
+    if (tooMany === undefined) this.#stored(state, facts, beganMs, reading, added);
+    else {
+      state.restraint.rest(tooMany, nowMs);
+      this.#failed(state, facts, beganMs, "failed_sample_limit", tooMany, reading.samplesScraped);
+    }
+  }
+
   #stored(
     state: TargetState,
     facts: FactsOfTime,
     beganMs: number,
     reading: Extract<Reading, { layout: Layout }>,
+    added: number,
   ): void {
     const { layout, outcome, refused, samplesScraped } = reading;
     let seriesRefused = 0;
@@ -118,7 +141,6 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       this.#metrics.add("heliograph_secondary_series_refused_total", refused[reason], { reason });
     }
     const samples = samplesScraped - seriesRefused;
-    const added = seriesAdded(state.layout, layout);
     state.layout = layout;
     const { slot, generation, durationUs } = facts;
     state.last = { slot, generation, outcome, error: "", beganMs, durationUs, samples, refused };

@@ -164,6 +164,51 @@ t.test("a body beyond its limit is given up early, announced or not, zipped or n
   t.ok(written < 64 << 20, `of an endless body only a little was taken: ${written} bytes`);
 });
 
+t.test("what is no answer, and does not end, ends as a failure", async (t) => {
+  const cases: [string, string | (() => string), string, RegExp][] = [
+    [
+      "another protocol",
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+      "failed_status",
+      /got 101: the target switched protocols/,
+    ],
+    ["interim answers", () => "HTTP/1.1 103 Early Hints\r\n\r\n", "failed_status", /more than 5 interim ones/],
+    ["continue, for ever", () => "HTTP/1.1 100 Continue\r\n\r\n", "failed_status", /more than 5 interim ones/],
+  ];
+  const fetch = fetching(t);
+  for (const [name, answer, outcome, error] of cases) {
+    const url = await serveSockets(t, (socket) =>
+      onRequest(socket, () => {
+        if (typeof answer === "string") return void socket.write(answer);
+        const again = () => {
+          while (!socket.destroyed && socket.write(answer().repeat(10)));
+        };
+        socket.on("drain", again);
+        again();
+      }),
+    );
+    t.match(await fetch(url, { timeoutMs: 20_000 }), { ok: false, outcome, error }, name);
+  }
+});
+
+t.test("a body in a flood of tiny pieces is given up long before its bytes are many", async (t) => {
+  const url = await serveSockets(t, (socket) =>
+    onRequest(socket, () => {
+      socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+      const flood = () => {
+        while (!socket.destroyed && socket.write("1\r\n#\r\n".repeat(5000)));
+      };
+      socket.on("drain", flood);
+      flood();
+    }),
+  );
+  t.match(await fetching(t)(url, { timeoutMs: 30_000 }), {
+    ok: false,
+    outcome: "failed_body_size",
+    error: /given up at 262145 bytes: they came in more than 262144 pieces/,
+  });
+});
+
 t.test("when the secondary stops, a scrape on its way ends at once", async (t) => {
   const fetch = fetching(t);
   const url = await serveSockets(t, () => {});

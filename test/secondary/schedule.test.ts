@@ -103,6 +103,17 @@ t.test("every scrape begins within 10 ms of its slot, once a slot, without drift
   await schedule.close();
 });
 
+t.test("a target that always times out has all its slots, even when its timeout is its interval", async (t) => {
+  const clock = manualClock(startMs);
+  const mute = makeTarget("http://10.0.0.1:9100/metrics", { intervalMs: 5000, timeoutMs: 5000 });
+  const { events, of, schedule } = recorded(clock, { takesMs: () => 4951 });
+  schedule.offer(makeGeneration([mute]));
+  await clock.advance(52_000);
+  t.ok(events.length >= 9);
+  t.ok(of(mute).every(({ outcome, timeoutMs }) => outcome === "stored" && timeoutMs === 4950));
+  await schedule.close();
+});
+
 t.test("a slot whose predecessor still runs is missed_overload", async (t) => {
   const clock = manualClock(startMs);
   const [slow, fast] = targetsOf(2) as [Target, Target];
