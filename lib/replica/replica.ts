@@ -29,7 +29,7 @@ import {
   encodeCheckpoint,
   encodeEntry,
 } from "#/lib/replica/record.ts";
-import { ReplicaRun, type RunParts } from "#/lib/replica/run.ts";
+import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import type { Head } from "#/lib/store/head.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
@@ -46,8 +46,8 @@ const joiningMs = 10 * minuteMs;
 /** Runs are remembered for their watermarks; a secondary opens one at start and after more than 10 s without acceptance. */
 const runsMax = 1024;
 
-/** Decoders hold a value a series: those of a full data centre's living shards, and as many that are still drained. */
-const decodersMax = 128;
+/** Decoders hold a value a series. Each shard's newest run keeps its own, and so many of those that are still drained. */
+const decodersMax = 64;
 
 /** Samples decoded before others get the event loop: some 20 ms. */
 const samplesPerTurn = 200_000;
@@ -379,13 +379,8 @@ export class Replica {
   }
 
   #makeRoom(): void {
-    let reading = 0;
-    for (const run of this.#runs.values()) if (run.isReading) reading++;
-    for (const run of this.#runs.values()) {
-      if (reading < decodersMax) break;
-      if (run.isReading) reading--;
-      run.forget();
-    }
+    const drained = supersededOf([...this.#runs.values()].filter((run) => run.isReading));
+    for (const run of drained.slice(0, Math.max(0, drained.length - decodersMax))) run.forget();
     for (const key of this.#runs.keys()) {
       if (this.#runs.size <= runsMax) break;
       this.#runs.delete(key);

@@ -38,6 +38,20 @@ export interface RunParts {
   readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
 }
 
+/** Those of a shard that has a newer run among them, in the same order. */
+export function supersededOf(runs: readonly ReplicaRun[]): readonly ReplicaRun[] {
+  const newest = new Map<string, ReplicaRun>();
+  const shardOf = ({ id }: ReplicaRun) => `${id.secondary}/${id.shard}`;
+  for (const run of runs) {
+    const known = newest.get(shardOf(run))?.id;
+    const { bootEpoch, run: number } = run.id;
+    if (!known || bootEpoch > known.bootEpoch || (bootEpoch === known.bootEpoch && number > known.run)) {
+      newest.set(shardOf(run), run);
+    }
+  }
+  return runs.filter((run) => newest.get(shardOf(run)) !== run);
+}
+
 export class ReplicaRun {
   readonly id: RunId;
   readonly key: string;

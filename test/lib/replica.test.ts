@@ -290,6 +290,21 @@ t.test("a hole that nobody fills becomes final, and the run goes on behind it", 
   await replica.close();
 });
 
+t.test("as many secondaries as there are can be read side by side", async (t) => {
+  const world = newWorld();
+  const { replica, metrics } = await openReplica(world);
+  const senders = Array.from({ length: 150 }, (_, i) => ({
+    name: `s${i}`,
+    sender: new Sender({ ...run, secondary: `s${i}` }),
+  }));
+  for (let round = 0; round < 3; round++) {
+    for (const { name, sender } of senders) world.log.append("batch", name, sender.batch([targets[0]!]));
+  }
+  await readAll(replica, world);
+  t.equal(metrics.get("heliograph_replica_unreadable_scrapes_total", { datacenter: "paris" }), 0);
+  await replica.close();
+});
+
 t.test("a hole in a run that has ended becomes final too, by the heartbeats that go by", async (t) => {
   const world = newWorld();
   const { replica } = await openReplica(world);
