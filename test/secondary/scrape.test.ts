@@ -545,7 +545,7 @@ t.test("more series than any scrape may bring fail it, and nothing else", async 
   const reader = new BodyReader();
   t.match(read(body, "text", someTarget, reader), {
     outcome: "failed_sample_limit",
-    error: /^line 200001: expected at most 200000 series/,
+    error: /^line 100001: expected at most 100000 series/,
   });
   t.equal(read("a 1\n", "text", someTarget, reader).outcome, "stored");
 });
