@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { PrimaryProbe, type ProbeFetch } from "#/global/probe.ts";
 import { DatacenterStates } from "#/global/state.ts";
 import { type Heard, statusOf } from "#/global/status.ts";
-import { registerWeb } from "#/global/web/serve.ts";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
-import { createHttpServer } from "#/lib/http/server.ts";
+import type { HttpFront, HttpServer } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { reportVersion } from "#/lib/model/report.ts";
+import type { SampleSource } from "#/lib/model/source.ts";
 import type { StatusAnswer } from "#/lib/model/status.ts";
 import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
@@ -42,6 +42,9 @@ export interface GlobalParts {
   readonly name: string;
   readonly dataDir: string;
   readonly disk: Disk;
+  readonly http: HttpFront;
+  /** Adds the page's routes before the front listens. */
+  readonly web: (app: HttpServer["app"]) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -57,6 +60,8 @@ export interface GlobalParts {
 export interface RunningGlobal {
   /** Where HTTP is answered, `host:port`. */
   readonly httpAddress: string;
+  /** What queries are answered from. */
+  readonly source: SampleSource;
   healthy(): string | undefined;
   ready(): string | undefined;
   close(): Promise<void>;
@@ -85,7 +90,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
     return wasConnected ? undefined : "Waiting for the hub's NATS servers.";
   };
 
-  const http = createHttpServer({
+  const http = parts.http({
     listen: self.http.listen,
     metrics,
     health: { healthy: () => undefined, ready: readiness },
@@ -127,7 +132,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       }),
     }),
   );
-  await registerWeb(http.app, { log });
+  await parts.web(http.app);
   const httpAddress = await http.start();
   log.info({ http: httpAddress }, "The global listens.");
 
@@ -206,6 +211,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   }
   return {
     httpAddress,
+    source: head,
     healthy: () => undefined,
     ready: readiness,
     close() {

@@ -3,8 +3,10 @@
 import { randomUUID } from "node:crypto";
 import { startGlobal } from "#/global/global.ts";
 import { fetchStatus } from "#/global/probe.ts";
+import { registerWeb } from "#/global/web/serve.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openHubLog } from "#/lib/commitlog/jetstream.ts";
+import { createHttpServer } from "#/lib/http/server.ts";
 import { systemDisk } from "#/lib/journal/disk.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";
 import { leaseLengthMs } from "#/lib/pair/lease.ts";
@@ -49,6 +51,8 @@ async function start(context: ProcessContext): Promise<Service> {
     name,
     dataDir,
     disk: systemDisk(),
+    http: createHttpServer,
+    web: (app) => registerWeb(app, { log }),
     clock,
     random,
     log,

@@ -4,6 +4,7 @@ import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog } from "#/lib/commitlog/jetstream.ts";
+import { createHttpServer } from "#/lib/http/server.ts";
 import { systemDisk } from "#/lib/journal/disk.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";
 import { leaseLengthMs } from "#/lib/pair/lease.ts";
@@ -13,6 +14,7 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { servePrimary } from "#/lib/wire/grpc.ts";
 import { connectNats } from "#/lib/wire/jetstream.ts";
 import { readTls } from "#/lib/wire/tls.ts";
+import { systemDisk as discoveryDisk } from "#/primary/discover/disk.ts";
 import { startPrimary } from "#/primary/primary.ts";
 import { findPrimary } from "#/topology/find.ts";
 import { readPassword } from "#/topology/nats.ts";
@@ -48,6 +50,8 @@ async function start(context: ProcessContext): Promise<Service> {
     primary,
     dataDir,
     disk: systemDisk(),
+    discoveryDisk,
+    http: createHttpServer,
     clock,
     random,
     log,

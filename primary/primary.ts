@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { type BackChannel, LogError, type SegmentedLog } from "#/lib/commitlog/commitlog.ts";
-import { createHttpServer } from "#/lib/http/server.ts";
+import type { HttpFront } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
 import { reportVersion } from "#/lib/model/report.ts";
+import type { SampleSource } from "#/lib/model/source.ts";
 import type { DatacenterStatus, StatusAnswer } from "#/lib/model/status.ts";
 import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
@@ -21,6 +22,7 @@ import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { PrimaryHandlers } from "#/lib/wire/session.ts";
 import { Assignments } from "#/primary/assignments.ts";
 import { Discovery } from "#/primary/discover/discover.ts";
+import type { Disk as DiscoveryDisk } from "#/primary/discover/disk.ts";
 import { govern } from "#/primary/govern.ts";
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { Receiver } from "#/primary/receive.ts";
@@ -41,6 +43,9 @@ export interface PrimaryParts {
   readonly primary: Primary;
   readonly dataDir: string;
   readonly disk: Disk;
+  /** Where lists of targets are read. */
+  readonly discoveryDisk: DiscoveryDisk;
+  readonly http: HttpFront;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -60,6 +65,8 @@ export interface PrimaryParts {
 export interface RunningPrimary {
   /** Where HTTP is answered, `host:port`. */
   readonly httpAddress: string;
+  /** What queries are answered from. */
+  readonly source: SampleSource;
   healthy(): string | undefined;
   ready(): string | undefined;
   close(): Promise<void>;
@@ -78,7 +85,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     return wasConnected ? undefined : "Waiting for the data centre's NATS servers.";
   };
 
-  const http = createHttpServer({
+  const http = parts.http({
     listen: primary.http.listen,
     metrics,
     health: { healthy: () => undefined, ready: readiness },
@@ -183,6 +190,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     clock,
     log,
     metrics,
+    disk: parts.discoveryDisk,
   });
   await discovery.start();
   const server = await parts.serve({
@@ -322,6 +330,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   }
   return {
     httpAddress,
+    source: head,
     healthy: () => undefined,
     ready: readiness,
     close() {

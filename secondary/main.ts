@@ -3,6 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
+import { createHttpServer } from "#/lib/http/server.ts";
 import { type ProcessContext, runService, type Service, StartRefused } from "#/lib/supervision/process.ts";
 import { exposeProcess, systemProcessProbe } from "#/lib/telemetry/process.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
@@ -31,6 +32,7 @@ async function start(context: ProcessContext): Promise<Service> {
     name,
     primaries: datacenter.primaries.map(({ grpc }) => addressOf(grpc)),
     listen: secondary.http.listen,
+    http: createHttpServer,
     store: await openStore(dataDir),
     clock,
     random,

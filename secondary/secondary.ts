@@ -5,7 +5,7 @@
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { createHttpServer } from "#/lib/http/server.ts";
+import type { HttpFront } from "#/lib/http/server.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
@@ -31,6 +31,7 @@ export interface SecondaryParts {
   readonly primaries: readonly string[];
   /** `host:port` of its page, health and metrics. */
   readonly listen: string;
+  readonly http: HttpFront;
   readonly store: SpoolStore;
   readonly clock: Clock;
   readonly random: Random;
@@ -100,7 +101,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
 
   const healthy = () => undefined;
   const ready = () => (schedule.generation ? undefined : "Waiting for a primary to say what to scrape.");
-  const http = createHttpServer({ listen: parts.listen, metrics, health: { healthy, ready }, log });
+  const http = parts.http({ listen: parts.listen, metrics, health: { healthy, ready }, log });
   registerTargetPages(
     http.app,
     {

@@ -50,13 +50,18 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-export function createHttpServer(options: {
+export interface HttpServerOptions {
   /** `host:port`, `[::1]:port`; port 0 picks a free one. */
   readonly listen: string;
   readonly metrics: Registry;
   readonly health: Health;
   readonly log: Logger;
-}): HttpServer {
+}
+
+/** How a tier gets its front: `createHttpServer`, or in a simulation one that never listens. */
+export type HttpFront = (options: HttpServerOptions) => HttpServer;
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { listen, metrics, health, log } = options;
   const app = fastify({
     bodyLimit: bodyBytesMax,

@@ -5,7 +5,7 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import { compareText } from "#/lib/model/labels.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
-import { type Disk, systemDisk } from "#/primary/discover/disk.ts";
+import type { Disk } from "#/primary/discover/disk.ts";
 import { FileTargets, type SourceProblem } from "#/primary/discover/file.ts";
 import { type StaticTargets, staticTargets } from "#/primary/discover/static.ts";
 import { jobOf, type RefusedTarget, sameTarget } from "#/primary/discover/target.ts";
@@ -37,10 +37,9 @@ export class Discovery {
     readonly clock: Clock;
     readonly log: Logger;
     readonly metrics: Registry;
-    /** The real one when it is left out. */
-    readonly disk?: Disk;
+    readonly disk: Disk;
   }) {
-    const { topology, datacenter, baseDir, clock, log, metrics, disk = systemDisk } = options;
+    const { topology, datacenter, baseDir, clock, log, metrics, disk } = options;
     this.#log = log;
     this.#metrics = metrics;
     this.#sources = [...topology.scrape_configs, ...datacenter.scrape_configs].map((config) => {

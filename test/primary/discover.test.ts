@@ -8,7 +8,7 @@ import { labelsRecord } from "#/lib/model/labels.ts";
 import type { Target } from "#/lib/model/target.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { Discovery } from "#/primary/discover/discover.ts";
-import type { Disk } from "#/primary/discover/disk.ts";
+import { type Disk, systemDisk } from "#/primary/discover/disk.ts";
 import { BadTargetList, parseTargetList } from "#/primary/discover/list.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 import { parseTopology } from "#/topology/file.ts";
@@ -392,6 +392,7 @@ t.test("on a real disk, a new, replaced, rewritten or removed file is seen withi
     clock: systemClock(),
     log: silentLogger(),
     metrics: createRegistry({ tier: "primary" }),
+    disk: systemDisk,
   });
   t.teardown(async () => {
     discovery.close();

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import t from "tap";
 
 import { systemClock } from "#/lib/clock/clock.ts";
+import { createHttpServer } from "#/lib/http/server.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
@@ -40,6 +41,7 @@ async function start(t: Teardown, options: { readonly dir: string; readonly prim
     name: "s1",
     primaries: options.primaries.map(({ name }) => name),
     listen: "127.0.0.1:0",
+    http: createHttpServer,
     store: await openSpoolStore(join(options.dir, "spool")),
     clock,
     random: systemRandom(),
