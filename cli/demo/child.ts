@@ -89,6 +89,16 @@ export class Child {
     return this.#signal("SIGKILL");
   }
 
+  /** Stops it where it stands; everything stays open and silent. False when it does not run. */
+  pause(): boolean {
+    return this.#signal("SIGSTOP");
+  }
+
+  /** Lets a paused process go on. */
+  resume(): boolean {
+    return this.#signal("SIGCONT");
+  }
+
   /** Ends it like a crash, and keeps it down until `start`. */
   hold(): void {
     this.#restart?.cancel();
@@ -112,6 +122,7 @@ export class Child {
     }
     const gone = new Promise<void>((resolve) => this.#whenGone.push(resolve));
     this.#signal("SIGTERM");
+    this.#signal("SIGCONT");
     const timer = this.#options.clock.after(graceMs, () => this.#signal("SIGKILL"));
     await gone;
     timer.cancel();

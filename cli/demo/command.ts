@@ -24,13 +24,17 @@ Keys while it runs:
   k  kill a secondary, which stays down until h                      q  end (so does Ctrl-C)
   g  kill the leading global, which is started again
 Without a terminal: POST to the control address, for instance
-  curl -X POST 'http://127.0.0.1:9402/cut?datacenter=ams', /heal, '/kill?process=global-1&hold=true'`,
+  curl -X POST 'http://127.0.0.1:9402/cut?datacenter=ams', /heal, '/kill?process=global-1&hold=true'
+There one can also cut one way only ('/cut?datacenter=ams&direction=out'; in), start one process that
+was held down ('/start?process=global-1'), and stop one where it stands ('/pause?…', '/resume?…').`,
   options: {
     data: { value: "DIR", help: "Keep the data there, and resume from it." },
     "port-base": { value: "N", help: "First of 60 ports; 0 looks for a free range.", default: "9400" },
     targets: { value: "N", help: "Simulated servers.", default: "200" },
     rows: { value: "N", help: "Series of each.", default: "100" },
     interval: { value: "D", help: "Scrape interval.", default: "5s" },
+    secondaries: { value: "N", help: "Of each data centre.", default: "2" },
+    retention: { value: "D", help: "Samples stay in memory this long.", default: "30m" },
     "no-node-exporter": { help: "Do without the real node_exporter." },
   },
   exits: [{ code: 1, means: "a port is taken, a program is missing, or a process does not come up" }],

@@ -1,5 +1,7 @@
 // The demo's own HTTP address: its state for scripts, its metrics, and the same ways to hurt and heal as the keys have.
 
+import type { Child } from "#/cli/demo/child.ts";
+import { cutDirections } from "#/cli/demo/network.ts";
 import type { Supervisor } from "#/cli/demo/supervisor.ts";
 import type { Watch } from "#/cli/demo/watch.ts";
 import { createHttpServer, type HttpServer } from "#/lib/http/server.ts";
@@ -49,10 +51,12 @@ export function demoControl(options: {
     fleet: { ...plan.fleet, targets: plan.targets, rows: plan.rows },
   }));
   server.app.post("/cut", async (request, reply) => {
-    const { datacenter = "" } = request.query as { datacenter?: string };
+    const { datacenter = "", direction = "both" } = request.query as { datacenter?: string; direction?: string };
     const names = plan.datacenters.map(({ name }) => name);
     if (!names.includes(datacenter)) return refuse(reply, "data centre", datacenter, names);
-    supervisor.network.cut(datacenter);
+    const known = cutDirections.find((one) => one === direction);
+    if (!known) return refuse(reply, "direction", direction, cutDirections);
+    supervisor.network.cut(datacenter, known);
     return { cutOff: supervisor.network.cutOff() };
   });
   server.app.post("/heal", async () => {
@@ -65,6 +69,20 @@ export function demoControl(options: {
     if (!names.includes(name)) return refuse(reply, "process", name, names);
     return { killed: supervisor.kill(name, { hold: hold === "true" }) };
   });
+  const actions: Readonly<Record<string, (child: Child) => unknown>> = {
+    start: (child) => child.release(),
+    pause: (child) => child.pause(),
+    resume: (child) => child.resume(),
+  };
+  for (const [action, act] of Object.entries(actions)) {
+    server.app.post(`/${action}`, async (request, reply) => {
+      const { process: name = "" } = request.query as { process?: string };
+      const child = supervisor.children.get(name);
+      if (!child) return refuse(reply, "process", name, [...supervisor.children.keys()]);
+      act(child);
+      return { state: child.state };
+    });
+  }
   return server;
 }
 

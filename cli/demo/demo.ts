@@ -11,7 +11,7 @@ import { demoControl } from "#/cli/demo/control.ts";
 import { writeDemoFiles } from "#/cli/demo/files.ts";
 import { keysOf } from "#/cli/demo/keys.ts";
 import { startNetwork } from "#/cli/demo/network.ts";
-import { type DemoPlan, type DemoSizes, planDemo, portSpan } from "#/cli/demo/plan.ts";
+import { type DemoPlan, type DemoSizes, planDemo, portSpan, secondariesMax } from "#/cli/demo/plan.ts";
 import { takenPorts } from "#/cli/demo/ports.ts";
 import { createScreen } from "#/cli/demo/screen.ts";
 import { type DemoTools, nodeOptions, Supervisor } from "#/cli/demo/supervisor.ts";
@@ -157,6 +157,8 @@ function readSizes(options: ParsedOptions): Omit<DemoSizes, "dataDir" | "withNod
     targets: options.whole("targets", { min: 2, max: targetsMax }),
     rows: options.whole("rows", { min: rowsMin, max: rowsMax }),
     interval: `${Math.round(intervalMs / 1000)}s`,
+    secondaries: options.whole("secondaries", { min: 1, max: secondariesMax }),
+    retention: `${Math.ceil(options.durationMs("retention") / 1000)}s`,
   };
 }
 

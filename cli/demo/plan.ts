@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { shareOf } from "#/cli/fleet/filesd.ts";
+import { assert } from "#/lib/assert/assert.ts";
 
 export interface DemoSizes {
   readonly dataDir: string;
@@ -15,6 +16,10 @@ export interface DemoSizes {
   readonly rows: number;
   /** As the topology file writes it, for instance `5s`. */
   readonly interval: string;
+  /** Of each data centre. */
+  readonly secondaries: number;
+  /** As the topology file writes it: samples stay in memory this long. */
+  readonly retention: string;
   readonly withNodeExporter: boolean;
 }
 
@@ -40,6 +45,8 @@ export interface PlannedRelay {
   readonly datacenter: string;
   readonly listenPort: number;
   readonly targetPort: number;
+  /** Whether connections come from the data centre, or to it. */
+  readonly opens: "outward" | "inward";
 }
 
 export interface PlannedDatacenter {
@@ -74,9 +81,12 @@ const sites = [
 /** Ports from the base on; the next demo on this machine goes this much higher. */
 export const portSpan = 60;
 const portsPerSite = 20;
+/** The first two secondaries stand before the NATS server and the relays, the others behind them. */
+const moreSecondariesOffset = 11;
 
-/** Samples stay in memory this long, so that the whole demo keeps within its memory however long it runs. */
-const headRetention = "30m";
+/** More would find no port in their data centre's share. */
+export const secondariesMax = 8;
+assert(moreSecondariesOffset + secondariesMax - 2 <= portsPerSite, "every secondary has a port");
 /** Rides out an hour's cut, and does not fill a laptop. */
 const logBytesMax = "512MiB";
 
@@ -108,13 +118,21 @@ export function planDemo(sizes: DemoSizes): DemoPlan {
       const grpc = { port: sitePort(site, 1 + n), use: "gRPC" };
       return httpProcess("primary", `${name}-primary-${n}`, name, sitePort(site, n - 1), [grpc]);
     });
-    const secondaries = [1, 2].map((n) =>
-      httpProcess("secondary", `${name}-secondary-${n}`, name, sitePort(site, 3 + n), []),
+    const secondaryPort = (n: number) => sitePort(site, n < 2 ? 4 + n : moreSecondariesOffset + n - 2);
+    const secondaries = Array.from({ length: sizes.secondaries }, (_, n) =>
+      httpProcess("secondary", `${name}-secondary-${n + 1}`, name, secondaryPort(n), []),
     );
-    relays.push({ name: `${name} to the hub`, datacenter: name, listenPort: leafRelayPort, targetPort: hub.leafPort });
+    relays.push({
+      name: `${name} to the hub`,
+      datacenter: name,
+      listenPort: leafRelayPort,
+      targetPort: hub.leafPort,
+      opens: "outward",
+    });
     for (const [n, primary] of primaries.entries()) {
       const [listenPort, targetPort] = [sitePort(site, 9 + n), sitePort(site, n)];
-      relays.push({ name: `the globals to ${primary.name}`, datacenter: name, listenPort, targetPort });
+      const relay = `the globals to ${primary.name}`;
+      relays.push({ name: relay, datacenter: name, listenPort, targetPort, opens: "inward" });
     }
     const [fleetFrom, fleetBefore] = shareOf(sizes.targets, site, sites.length);
     const own = [...primaries, ...secondaries].map(({ ports }) => ports[0]!.port);
@@ -147,7 +165,7 @@ export function planDemo(sizes: DemoSizes): DemoPlan {
       })),
       secondaries: secondaries.map((secondary, n) => ({
         name: secondary.name,
-        http: { listen: loopback(sitePort(site, 4 + n)) },
+        http: { listen: loopback(secondaryPort(n)) },
       })),
       scrape_configs: [
         { job_name: "fleet", file_sd_configs: [{ files: [fleetFile(dataDir, site)] }] },
@@ -164,7 +182,7 @@ export function planDemo(sizes: DemoSizes): DemoPlan {
     format_version: 1,
     federation: "demo",
     scrape_defaults: { scrape_interval: sizes.interval, scrape_timeout: sizes.interval },
-    head_retention: headRetention,
+    head_retention: sizes.retention,
     global: {
       nats: {
         servers: [`nats://127.0.0.1:${hub.port}`],

@@ -6,9 +6,13 @@
 
 import { createServer, connect as openSocket, type Socket } from "node:net";
 
+/** Which bytes stop: those of whoever connects, those of whoever is connected to, or both. */
+export type CutWay = "forward" | "backward" | "both";
+
 export interface Relay {
   isCut(): boolean;
-  cut(): void;
+  /** With one way cut the other one passes, until its ends miss the answers; new connections go nowhere either way. */
+  cut(way?: CutWay): void;
   heal(): void;
   close(): Promise<void>;
 }
@@ -27,20 +31,21 @@ interface Pair {
 /** Both ends on loopback. Throws the listener's error when the port is taken. */
 export async function startRelay({ listenPort, targetPort }: RelayOptions): Promise<Relay> {
   const pairs = new Set<Pair>();
-  let cut = false;
+  const stopped = { forward: false, backward: false };
+  const isCut = () => stopped.forward || stopped.backward;
 
   function join(pair: Pair): void {
     const far = openSocket({ host: "127.0.0.1", port: targetPort, noDelay: true, allowHalfOpen: true });
     pair.far = far;
-    for (const [from, to] of [
-      [pair.near, far],
-      [far, pair.near],
+    for (const [from, to, way] of [
+      [pair.near, far, "forward"],
+      [far, pair.near, "backward"],
     ] as const) {
       from.on("data", (bytes) => {
         if (!to.write(bytes)) from.pause();
       });
       to.on("drain", () => {
-        if (!cut) from.resume();
+        if (!stopped[way]) from.resume();
       });
       from.on("end", () => to.end());
       from.on("error", () => to.destroy());
@@ -58,7 +63,7 @@ export async function startRelay({ listenPort, targetPort }: RelayOptions): Prom
     // Until it is joined nobody else listens for what goes wrong with it.
     near.on("error", () => near.destroy());
     near.on("close", () => pairs.delete(pair));
-    if (!cut) join(pair);
+    if (!isCut()) join(pair);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -66,17 +71,19 @@ export async function startRelay({ listenPort, targetPort }: RelayOptions): Prom
   });
 
   return {
-    isCut: () => cut,
-    cut() {
-      cut = true;
+    isCut,
+    cut(way = "both") {
+      if (way !== "backward") stopped.forward = true;
+      if (way !== "forward") stopped.backward = true;
       for (const { near, far } of pairs) {
-        near.pause();
-        far?.pause();
+        if (stopped.forward) near.pause();
+        if (stopped.backward) far?.pause();
       }
     },
     heal() {
-      if (!cut) return;
-      cut = false;
+      if (!isCut()) return;
+      stopped.forward = false;
+      stopped.backward = false;
       for (const pair of [...pairs]) {
         if (pair.far === undefined) join(pair);
         else {

@@ -87,10 +87,13 @@ export class Supervisor {
     return true;
   }
 
-  /** Joins what was cut and starts what is held down. */
+  /** Joins what was cut, starts what is held down, and lets go on what is paused. */
   heal(): void {
     this.network.heal();
-    for (const child of this.children.values()) child.release();
+    for (const child of this.children.values()) {
+      child.release();
+      child.resume();
+    }
   }
 
   async end(): Promise<void> {

@@ -123,7 +123,16 @@ t.test("a topology file is judged with exit code 0 or 3, and every problem has i
 
 t.test("a NATS server's configuration has its own secrets, and a data centre's has no other's", async (t) => {
   const dir = await temporary(t);
-  const sizes = { dataDir: dir, portBase: 9400, targets: 2, rows: 20, interval: "5s", withNodeExporter: false };
+  const sizes = {
+    dataDir: dir,
+    portBase: 9400,
+    targets: 2,
+    rows: 20,
+    interval: "5s",
+    secondaries: 2,
+    retention: "30m",
+    withNodeExporter: false,
+  };
   const plan = planDemo(sizes);
   await writeDemoFiles(plan);
   const nats = (...args: string[]) =>

@@ -8,6 +8,7 @@ import { Child, type ChildOptions } from "#/cli/demo/child.ts";
 import { writeDemoFiles } from "#/cli/demo/files.ts";
 import { rotateLogs } from "#/cli/demo/logs.ts";
 import { costOf } from "#/cli/demo/memory.ts";
+import { startNetwork } from "#/cli/demo/network.ts";
 import { type DemoSizes, planDemo } from "#/cli/demo/plan.ts";
 import { takenPorts } from "#/cli/demo/ports.ts";
 import { startRelay } from "#/cli/demo/relay.ts";
@@ -40,6 +41,8 @@ const sizes = (dataDir: string): DemoSizes => ({
   targets: 200,
   rows: 100,
   interval: "5s",
+  secondaries: 2,
+  retention: "30m",
   withNodeExporter: true,
 });
 
@@ -67,8 +70,9 @@ t.test("the plan's topology is right, has no warnings, and counts every target",
   t.same(planDemo({ ...sizes("/data"), withNodeExporter: false }).datacenters[0]?.targets, 108);
 });
 
-t.test("no port is planned twice, and all lie within the span", async (t) => {
-  const plan = planDemo(sizes("/data"));
+t.test("no port is planned twice, and all lie within the span, however many secondaries there are", async (t) => {
+  const plan = planDemo({ ...sizes("/data"), secondaries: 8 });
+  t.equal(plan.processes.filter(({ role }) => role === "secondary").length, 16);
   const ports = [
     plan.controlPort,
     plan.fleet.port,
@@ -162,6 +166,66 @@ t.test(
   },
 );
 
+t.test("a link that is cut one way still carries what goes the other way, and nothing new begins", async (t) => {
+  const listenPort = await freePort();
+  const heard: string[] = [];
+  let far: Socket | undefined;
+  const server = createServer((socket) => {
+    far = socket;
+    socket.on("error", () => {});
+    socket.on("data", (bytes) => heard.push(String(bytes)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => server.close());
+  const relay = await startRelay({ listenPort, targetPort: (server.address() as { port: number }).port });
+  t.teardown(() => relay.close());
+  const near = client(listenPort);
+  await until("the connection", () => far !== undefined);
+  const first = far!;
+
+  relay.cut("forward");
+  near.socket.write("lost for now");
+  first.write("answer");
+  await until("the answer", () => near.text() === "answer");
+  client(listenPort);
+  await clock.sleep(100);
+  t.same(heard, []);
+  t.equal(far, first, "no new connection gets through");
+  relay.heal();
+  await until("what was held back", () => heard.join("") === "lost for now");
+
+  relay.cut("backward");
+  near.socket.write(", and this");
+  first.write(" two");
+  await until("what still passes", () => heard.join("") === "lost for now, and this");
+  t.equal(near.text(), "answer");
+  relay.heal();
+  await until("the second answer", () => near.text() === "answer two");
+});
+
+t.test(
+  "a cut of one direction stops the bytes of whoever opened the connection there, and of who answers",
+  async (t) => {
+    const [outward, inward] = [await freePort(), await freePort()];
+    const targetPort = await echoServer(t);
+    const network = await startNetwork([
+      { name: "ams to the hub", datacenter: "ams", listenPort: outward, targetPort, opens: "outward" },
+      { name: "the globals to ams", datacenter: "ams", listenPort: inward, targetPort, opens: "inward" },
+    ]);
+    t.teardown(() => network.close());
+    const [datacenter, global] = [client(outward), client(inward)];
+    for (const { socket } of [datacenter, global]) socket.write("1");
+    await until("both echoes", () => datacenter.text() === "1" && global.text() === "1");
+    network.cut("ams", "out");
+    t.same(network.cutOff(), ["ams"]);
+    for (const { socket } of [datacenter, global]) socket.write("2");
+    await clock.sleep(100);
+    t.same([datacenter.text(), global.text()], ["1", "1"], "an echo needs both ways");
+    network.heal();
+    await until("both again", () => datacenter.text() === "12" && global.text() === "12");
+  },
+);
+
 t.test("a client that leaves while the link is cut is heard of at the far end only after it heals", async (t) => {
   const listenPort = await freePort();
   const seen: string[] = [];
@@ -238,6 +302,27 @@ t.test("ending asks first, then insists, and reaches grandchildren", async (t) =
   t.equal(child.state, "ended");
   child.start();
   t.equal(child.pid, undefined, "what was ended is not started again");
+});
+
+t.test("a paused process stands still until it resumes, and ends at once when it is asked to", async (t) => {
+  const dir = await temporary(t);
+  const file = join(dir, "ticks");
+  const child = childOf(t, dir, `while true; do echo >> ${file}; sleep 0.02; done`, []);
+  child.start();
+  const ticks = async () => (await stat(file).catch(() => ({ size: 0 }))).size;
+  await until("the first ticks", async () => (await ticks()) > 2);
+  t.equal(child.pause(), true);
+  await clock.sleep(50);
+  const before = await ticks();
+  await clock.sleep(150);
+  t.equal(await ticks(), before);
+  t.equal(child.state, "running", "nobody is told");
+  child.resume();
+  await until("it to go on", async () => (await ticks()) > before);
+  child.pause();
+  const startMs = performance.now();
+  await child.end(4000);
+  t.ok(performance.now() - startMs < 2000);
 });
 
 t.test("a process that dies at once is started with growing pauses, and its log is named", async (t) => {
