@@ -131,7 +131,7 @@ function targetsPage(source: PageSource, filter: Filter, nowMs: number): string 
 <header><h1>${escapeHtml(source.name)}</h1>
 <p>secondary of <b>${escapeHtml(source.datacenter)}</b> · generation ${source.generation} ·
 ${source.primary ? `batches go to <b>${escapeHtml(source.primary)}</b>` : `<b class="bad">no primary takes batches</b>`} ·
-spool ${source.spoolBatches} batches, ${formatBytes(source.spoolBytes)} · <a href="/metrics">metrics</a> · <a href="/api/v1/targets">JSON</a></p>
+spool ${source.spoolBatches} ${source.spoolBatches === 1 ? "batch" : "batches"}, ${formatBytes(source.spoolBytes)} · <a href="/metrics">metrics</a> · <a href="/api/v1/targets">JSON</a></p>
 </header>
 <form><nav>${kinds.map((kind) => kindLink(kind, counts[kind], filter)).join("")}</nav>
 <input type="hidden" name="show" value="${escapeHtml(filter.show)}">
@@ -205,4 +205,9 @@ td,th{padding:.3rem .5rem;vertical-align:top}tr+tr td{border-top:1px solid var(-
 small{display:block;color:var(--dim)}.labels span{white-space:nowrap;color:var(--dim);margin-right:.4rem}.labels b{font-weight:500;color:light-dark(#1b2026,#e4e8ec)}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}i{font-style:normal;font-weight:600}
 .bad,.failing i,nav .failing b{color:var(--bad)}.partial i,nav .partial b{color:var(--odd)}.up i,nav .up b{color:var(--good)}.waiting i{color:var(--dim)}
-header b.bad{color:var(--bad)}`;
+header b.bad{color:var(--bad)}
+@media(max-width:720px){body{padding:.75rem}nav{flex-wrap:wrap}thead{display:none}table,tbody{display:block}
+tr{display:flex;flex-wrap:wrap;gap:.1rem .75rem;padding:.5rem 0;border-top:1px solid var(--line)}tr+tr td{border:0}td{padding:0}
+td:first-child,td.labels{flex-basis:100%}.labels span{white-space:normal}td:nth-child(3){flex:1}
+td:nth-child(4)::after{content:" samples"}td:nth-child(4)::after,td:nth-child(6)::after{color:var(--dim)}td:nth-child(6)::after{content:" ago"}
+tr.waiting td.n{display:none}}`;
