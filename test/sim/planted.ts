@@ -1,0 +1,206 @@
+// Bugs that are put in on purpose, to see whether the simulator finds them. Each wraps a part that is handed to a tier; the
+// tiers themselves know nothing of it.
+
+import type { GlobalParts } from "#/global/global.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import { readBatchHeader } from "#/lib/codec/batch.ts";
+import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
+import type { Disk, DiskFile } from "#/lib/journal/disk.ts";
+import { runKey } from "#/lib/model/identity.ts";
+import type { LogEntry } from "#/lib/model/log.ts";
+import type { LeaseStore } from "#/lib/pair/store.ts";
+import type { PrimaryClient, PushResponse } from "#/lib/wire/session.ts";
+import type { PrimaryParts } from "#/primary/primary.ts";
+import type { SecondaryParts } from "#/secondary/secondary.ts";
+
+export interface Plant {
+  readonly name: string;
+  readonly what: string;
+  secondary(parts: SecondaryParts): SecondaryParts;
+  primary(parts: PrimaryParts): PrimaryParts;
+  global(parts: GlobalParts): GlobalParts;
+}
+
+const same = <T>(parts: T): T => parts;
+export const unplanted: Plant = { name: "none", what: "as it is", secondary: same, primary: same, global: same };
+
+export const plants: readonly Plant[] = [
+  plant("report_before_fsync", "a global's disk says it synced, and did not", {
+    global: (parts) => ({ ...parts, disk: disk(parts.disk, { sync: async () => {} }) }),
+  }),
+  plant("name_not_synced", "a new journal file's name is never synced", {
+    global: (parts) => ({ ...parts, disk: { ...parts.disk, syncDirectory: async () => {} } }),
+  }),
+  plant("write_error_swallowed", "a failed write counts as done", {
+    global: (parts) => ({ ...parts, disk: disk(parts.disk, { write: swallow }) }),
+  }),
+  plant("sync_error_swallowed", "a failed fsync counts as done", {
+    global: (parts) => ({ ...parts, disk: disk(parts.disk, { sync: swallow }) }),
+  }),
+  plant("watermark_over_hole", "a global misses an entry and reports the newest it has read", {
+    global: (parts) => ({ ...parts, hub: (datacenter) => overHole(parts.hub(datacenter)) }),
+  }),
+  plant("reader_skips_one", "a global that starts skips the entry after its position", {
+    global: (parts) => ({
+      ...parts,
+      hub: (datacenter) => {
+        const view = parts.hub(datacenter);
+        return { ...view, log: skipping(view.log) };
+      },
+    }),
+  }),
+  plant("repeat_by_sequence_alone", "a primary takes a batch for a repeat by its sequence, whatever its run", {
+    primary: (parts) => {
+      const last = new Map<string, number>();
+      const { commitLog } = parts;
+      return {
+        ...parts,
+        commitLog: {
+          ...commitLog,
+          async append(request, signal) {
+            if (request.kind !== "batch") return await commitLog.append(request, signal);
+            const { sequence } = readBatchHeader(request.payload);
+            if (sequence <= (last.get(request.origin) ?? 0)) return { stream: "", sequence: 0, duplicate: true };
+            const result = await commitLog.append(request, signal);
+            last.set(request.origin, sequence);
+            return result;
+          },
+        },
+      };
+    },
+  }),
+  plant("accepted_before_append", "a primary acknowledges before the log has answered", {
+    primary: (parts) => ({
+      ...parts,
+      commitLog: {
+        ...parts.commitLog,
+        async append(request, signal) {
+          if (request.kind !== "batch") return await parts.commitLog.append(request, signal);
+          parts.commitLog.append(request, signal).catch(() => {});
+          return { stream: "", sequence: 0, duplicate: false };
+        },
+      },
+    }),
+  }),
+  plant("loss_ignored", "a primary does not hear that the log lost its tail", {
+    primary: (parts) => ({ ...parts, commitLog: { ...parts.commitLog, onLoss() {} } }),
+  }),
+  plant("durable_at_one_global", "a primary takes the first global's word for both", {
+    primary: (parts) => ({ ...parts, backChannel: oneForBoth(parts.backChannel) }),
+  }),
+  plant("spool_forgets_accepted", "a secondary deletes what is accepted", {
+    secondary: (parts) => ({ ...parts, connect: (address) => believing(parts.connect(address)) }),
+  }),
+  plant("lease_without_compare", "the lease is written whatever its revision is", {
+    primary: (parts) => ({ ...parts, leaseStore: withoutCompare(parts.leaseStore) }),
+  }),
+  plant("renewal_believed", "a renewal that got no answer counts as done", {
+    primary: (parts) => ({ ...parts, leaseStore: believed(parts.leaseStore) }),
+  }),
+  plant("lease_on_wall_clock", "leases and patience are measured with the wall clock", {
+    primary: (parts) => ({ ...parts, clock: wallOnly(parts.clock) }),
+  }),
+];
+
+function plant(name: string, what: string, parts: Partial<Plant>): Plant {
+  return { ...unplanted, ...parts, name, what };
+}
+
+type FileCalls = { [K in "sync" | "write"]?: (call: () => Promise<void>) => Promise<void> };
+
+function disk(real: Disk, calls: FileCalls): Disk {
+  const wrap = (file: DiskFile): DiskFile => ({
+    ...file,
+    sync: () => (calls.sync ? calls.sync(() => file.sync()) : file.sync()),
+    write: (bytes, offset) => (calls.write ? calls.write(() => file.write(bytes, offset)) : file.write(bytes, offset)),
+  });
+  return { ...real, open: async (path, options) => wrap(await real.open(path, options)) };
+}
+
+async function swallow(call: () => Promise<void>): Promise<void> {
+  await call().catch(() => {});
+}
+
+function overHole<View extends { readonly log: LogReader; readonly backChannel: BackChannel }>(view: View): View {
+  const newest = new Map<string, number>();
+  let batches = 0;
+  async function* read(entries: AsyncIterable<LogEntry>): AsyncGenerator<LogEntry> {
+    for await (const entry of entries) {
+      if (entry.kind === "batch") {
+        const header = readBatchHeader(entry.payload);
+        newest.set(runKey(header), header.sequence);
+        if (++batches % 400 === 0) continue;
+      }
+      yield entry;
+    }
+  }
+  return {
+    ...view,
+    log: { ...view.log, read: (after, signal) => read(view.log.read(after, signal)) },
+    backChannel: {
+      ...view.backChannel,
+      publish: (report) =>
+        view.backChannel.publish({
+          ...report,
+          watermarks: report.watermarks.map((each) => ({
+            ...each,
+            sequence: Math.max(each.sequence, newest.get(runKey(each)) ?? 0),
+          })),
+        }),
+    },
+  };
+}
+
+function skipping(log: LogReader): LogReader {
+  return {
+    ...log,
+    read: (after, signal) => log.read(after && { ...after, sequence: after.sequence + 1 }, signal),
+  };
+}
+
+function oneForBoth(channel: BackChannel): BackChannel {
+  return {
+    ...channel,
+    subscribe: (callback) =>
+      channel.subscribe((report) => {
+        callback(report);
+        if (report.tier === "global") callback({ ...report, replica: report.replica === "g1" ? "g2" : "g1" });
+      }),
+  };
+}
+
+function believing(client: PrimaryClient): PrimaryClient {
+  async function* read(incoming: AsyncIterable<PushResponse>): AsyncGenerator<PushResponse> {
+    for await (const response of incoming) {
+      yield response.ack ? { ...response, ack: { ...response.ack, durable: response.ack.accepted } } : response;
+    }
+  }
+  return {
+    ...client,
+    push(signal) {
+      const session = client.push(signal);
+      return { ...session, incoming: read(session.incoming) };
+    },
+  };
+}
+
+function withoutCompare(store: LeaseStore): LeaseStore {
+  return {
+    ...store,
+    write: async (value) => {
+      const record = await store.read();
+      return await store.write(value, record?.revision ?? 0);
+    },
+  };
+}
+
+function believed(store: LeaseStore): LeaseStore {
+  return {
+    ...store,
+    write: (value, expectedRevision) => store.write(value, expectedRevision).catch(() => expectedRevision),
+  };
+}
+
+function wallOnly(clock: Clock): Clock {
+  return { ...clock, monotonicMs: () => clock.nowMs() };
+}

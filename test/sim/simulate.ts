@@ -1,0 +1,80 @@
+// One seed from the first start to the last comparison.
+
+import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { seededRandom } from "#/lib/random/random.ts";
+import { type Fault, type FaultKind, planFaults, strike } from "#/test/sim/faults.ts";
+import type { Plant } from "#/test/sim/planted.ts";
+import type { Violation } from "#/test/sim/witness.ts";
+import { World } from "#/test/sim/world.ts";
+
+/** After the last fault is over: longer than every patience, lease, retry and hole that waits for heartbeats. */
+const healingMs = 4 * minuteMs;
+const lookEveryMs = 10 * minuteMs;
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly minutes: number;
+  readonly plant?: Plant;
+  /** In place of those of the seed. */
+  readonly faults?: readonly Fault[];
+}
+
+export interface SimulationResult {
+  readonly seed: number;
+  readonly steps: number;
+  readonly faults: readonly Fault[];
+  readonly hits: ReadonlyMap<FaultKind, number>;
+  readonly violations: readonly Violation[];
+  readonly story: readonly string[];
+  readonly counts: Readonly<Record<string, number>>;
+}
+
+export function faultsOf(seed: number, minutes: number): readonly Fault[] {
+  return planFaults(seededRandom(seed ^ 0x5bd1e995), minutes * minuteMs);
+}
+
+export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
+  const { seed, minutes, faults = faultsOf(seed, minutes) } = options;
+  const world = new World({ seed, ...(options.plant && { plant: options.plant }) });
+  const { scheduler, witness } = world;
+  const onRejection = (reason: unknown) => {
+    witness.violated("thrown", reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));
+  };
+  process.on("unhandledRejection", onRejection);
+  try {
+    const hits = new Map<FaultKind, number>();
+    const isOver = () => witness.violations.length > 0;
+    for (const machine of world.machines) {
+      scheduler.after(world.random.next() * secondMs, () => world.start(machine));
+    }
+    for (const fault of faults) {
+      scheduler.at(fault.atMs, () => strike(world, fault, (kind) => hits.set(kind, (hits.get(kind) ?? 0) + 1)));
+    }
+    const lastMs = faults.reduce((last, { atMs, lastsMs }) => Math.max(last, atMs + lastsMs), minutes * minuteMs);
+    for (let atMs = lookEveryMs; atMs < lastMs && !isOver(); atMs += lookEveryMs) {
+      await scheduler.run(atMs, isOver);
+      await look(world, false);
+    }
+    await scheduler.run(lastMs + healingMs, isOver);
+    if (!isOver()) await look(world, true);
+    return {
+      seed,
+      steps: scheduler.steps,
+      faults,
+      hits,
+      violations: witness.violations,
+      story: world.story,
+      counts: { ...witness.counts },
+    };
+  } finally {
+    process.off("unhandledRejection", onRejection);
+  }
+}
+
+async function look(world: World, atTheEnd: boolean): Promise<void> {
+  for (const { name, ready, source, tier } of world.machines) {
+    if (tier !== "global") continue;
+    if (source && ready()) await world.witness.look(name, source, { atTheEnd });
+    else if (atTheEnd) world.witness.violated("accepted_lost", `${name} does not answer after everything healed`);
+  }
+}

@@ -1,0 +1,270 @@
+// What must hold, whatever happens. The witness sees what goes into every spool, what every log takes, what secondaries are
+// told and what replicas say, and asks the globals for all they have.
+//
+//     accepted_lost    a secondary was told `accepted`; after everything healed a global does not have it
+//     durable_lost     a secondary was told `durable`; a global that answers does not have it, at any time
+//     wrong_value      a global has a value that differs from what its target told
+//     never_told       a global has a sample that no target told
+//     doubled          a slot has two scrapes at one global
+//     outranked        a global has a slot's lesser scrape although the better one was accepted
+//     token_back, two_holders, generation_back    the lease
+//     watermark_back   a replica took back what it had said to be durable
+//     thrown           the code threw where nobody expected it
+
+import { readBatchHeader } from "#/lib/codec/batch.ts";
+import { RunDecoder } from "#/lib/codec/decode.ts";
+import { decodeGeneration } from "#/lib/codec/generation.ts";
+import type { AppendRequest, BackChannel } from "#/lib/commitlog/commitlog.ts";
+import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
+import type { LogEntry } from "#/lib/model/log.ts";
+import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
+import { reportRows } from "#/lib/model/scrape.ts";
+import type { SampleSource } from "#/lib/model/source.ts";
+import { isStale, wordsOf } from "#/lib/model/value.ts";
+import type { PushResponse } from "#/lib/wire/session.ts";
+import type { SimProcess } from "#/test/sim/process.ts";
+import type { Scheduler } from "#/test/sim/scheduler.ts";
+import { type SimTargets, timeRow } from "#/test/sim/targets.ts";
+
+export interface Violation {
+  readonly code: string;
+  readonly message: string;
+  readonly step: number;
+  readonly timeMs: number;
+}
+
+interface Told extends RankedOutcome {
+  readonly instance: string;
+  readonly timestampMs: number;
+  readonly slot: number;
+  /** What the body said of its time. Two scrapes of one slot carry the same timestamp. */
+  readonly bodyMs: number;
+  readonly batch: string;
+}
+
+interface Run {
+  readonly id: RunId;
+  readonly decoder: RunDecoder;
+  /** By sequence, the scrapes that stored. */
+  readonly batches: Map<number, readonly Told[]>;
+  readonly appended: Set<number>;
+  accepted: number;
+  durable: number;
+}
+
+const violationsMax = 20;
+const reports = new Set<string>(reportRows);
+
+export class Witness {
+  readonly violations: Violation[] = [];
+  readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0 };
+  readonly #targets: SimTargets;
+  readonly #scheduler: Scheduler;
+  readonly #runs = new Map<string, Run>();
+  /** By instance, timestamp and the time in the body. */
+  readonly #told = new Map<string, Told>();
+  readonly #watermarks = new Map<string, number>();
+  readonly #tokens = new Map<string, { token: number; holder: string; others: Set<string> }>();
+  readonly #generations = new Map<string, { number: number; token: number }>();
+
+  constructor(options: { readonly targets: SimTargets; readonly scheduler: Scheduler }) {
+    this.#targets = options.targets;
+    this.#scheduler = options.scheduler;
+  }
+
+  violated(code: string, message: string): void {
+    if (this.violations.length >= violationsMax) return;
+    this.violations.push({ code, message, step: this.#scheduler.steps, timeMs: this.#scheduler.nowMs });
+  }
+
+  /** Of one secondary's store: told of each value that is put. */
+  spool(datacenter: string, secondary: string): (key: string, value: Uint8Array) => void {
+    return (key, value) => {
+      if (!key.startsWith("batch/")) return;
+      const header = readBatchHeader(value);
+      if (header.datacenter !== datacenter || header.secondary !== secondary) {
+        return this.violated("never_told", `${secondary} spooled ${batchKey(header)}`);
+      }
+      const run = this.#runOf(header);
+      if (run.batches.has(header.sequence)) return;
+      const scrapes: Told[] = [];
+      run.decoder.decode(value, ({ target, facts, layout, values }) => {
+        if (!isStored(facts.outcome)) return;
+        const instance = target.labels.find(([name]) => name === "instance")![1];
+        const { timestampMs, slot, generation, outcome } = facts;
+        const bodyMs = values[layout.rows.findIndex(({ name }) => name === timeRow)]!;
+        scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, batch: batchKey(header) });
+      });
+      for (const each of scrapes) {
+        this.#told.set(`${each.instance} ${each.timestampMs} ${each.bodyMs}`, each);
+      }
+      this.counts.scrapes += scrapes.length;
+      run.batches.set(header.sequence, scrapes);
+    };
+  }
+
+  appended(datacenter: string, entry: LogEntry, { id }: AppendRequest): void {
+    if (entry.kind === "batch") {
+      const header = readBatchHeader(entry.payload);
+      if (id !== batchKey(header)) this.violated("never_told", `${id} holds ${batchKey(header)}`);
+      this.#runOf(header).appended.add(header.sequence);
+    } else if (entry.kind === "generation") {
+      const { number, token, primary } = decodeGeneration(entry.payload);
+      const last = this.#generations.get(datacenter);
+      if (last && token === last.token && number <= last.number) {
+        // Written again after the log lost it, or because its answer was lost: then it is the same number.
+        if (number < last.number) {
+          this.violated("generation_back", `${primary} wrote ${number} after ${last.number} under token ${token}`);
+        }
+      }
+      if (!last || token >= last.token) this.#generations.set(datacenter, { number, token });
+    }
+  }
+
+  /** A secondary hears that. */
+  heard(datacenter: string, secondary: string, message: unknown): void {
+    const { ack } = message as PushResponse;
+    if (!ack) return;
+    const { bootEpoch, shard, run: number, accepted, durable } = ack;
+    const run = this.#runs.get(runKey({ datacenter, secondary, bootEpoch, shard, run: number }));
+    if (!run) return;
+    run.accepted = Math.max(run.accepted, accepted);
+    run.durable = Math.max(run.durable, durable);
+  }
+
+  /** Hears what that replica says of itself. */
+  backChannel(channel: BackChannel, process: SimProcess): BackChannel {
+    return {
+      subscribe: (callback) => channel.subscribe(callback),
+      publish: (report) => {
+        for (const watermark of report.watermarks) {
+          const key = `${report.replica} ${runKey(watermark)}`;
+          const before = this.#watermarks.get(key) ?? 0;
+          if (watermark.sequence < before) {
+            this.violated("watermark_back", `${key}: ${watermark.sequence} after ${before}`);
+          }
+          this.#watermarks.set(key, watermark.sequence);
+        }
+        const pair = report.tier === "global" ? "global" : report.datacenter;
+        if (report.leaseToken > 0) this.#holds(pair, report.leaseToken, process.name);
+        channel.publish(report);
+      },
+    };
+  }
+
+  #holds(pair: string, token: number, holder: string): void {
+    const known = this.#tokens.get(pair);
+    if (!known || token > known.token) {
+      if (known) this.counts.moves++;
+      this.#tokens.set(pair, { token, holder, others: new Set(known ? [...known.others, known.holder] : []) });
+    } else if (token < known.token) this.violated("token_back", `${holder} acts under ${token} after ${known.token}`);
+    else if (known.holder !== holder) this.violated("two_holders", `${holder} and ${known.holder} hold ${token}`);
+  }
+
+  /** What a global has of everything that is durable; at the end of everything that was accepted, too. */
+  async look(name: string, source: SampleSource, options: { readonly atTheEnd: boolean }): Promise<void> {
+    const found = await this.#read(name, source);
+    const bySlot = new Map<string, Told>();
+    let samples = 0;
+    for (const [key, rows] of found) {
+      samples += rows.size;
+      const told = this.#told.get(`${key} ${rows.get(`${timeRow}{}`)}`);
+      if (!told) {
+        this.violated("never_told", `${name} has ${key} that no secondary spooled`);
+        continue;
+      }
+      this.#compare(name, told, rows);
+      const slot = `${told.instance} ${told.slot}`;
+      const other = bySlot.get(slot);
+      if (other) this.violated("doubled", `${name} has ${key} and ${other.timestampMs} for one slot`);
+      bySlot.set(slot, told);
+    }
+    this.counts.samples = samples;
+    const expect = (told: Told, code: string) => {
+      const there = bySlot.get(`${told.instance} ${told.slot}`);
+      if (!there) this.violated(code, `${name} lacks ${told.instance} at ${told.timestampMs} (${told.batch})`);
+      else if (outranks(told, there) && options.atTheEnd) {
+        this.violated(
+          "outranked",
+          `${name} has ${there.batch} (generation ${there.generation}) instead of ${told.batch} (${told.generation}) for ${told.instance} ${told.slot}`,
+        );
+      }
+    };
+    let accepted = 0;
+    let durable = 0;
+    for (const run of this.#runs.values()) {
+      for (const [sequence, scrapes] of run.batches) {
+        if (sequence <= run.durable) {
+          durable += scrapes.length;
+          for (const told of scrapes) expect(told, "durable_lost");
+        } else if (options.atTheEnd && sequence <= run.accepted && run.appended.has(sequence)) {
+          for (const told of scrapes) expect(told, "accepted_lost");
+        }
+        if (sequence <= run.accepted) accepted += scrapes.length;
+      }
+    }
+    this.counts.accepted = accepted;
+    this.counts.durable = durable;
+  }
+
+  #compare(name: string, told: Told, rows: ReadonlyMap<string, number>): void {
+    const timeMs = rows.get(`${timeRow}{}`);
+    const target = Number(told.instance.split(":")[1]) - 1000;
+    const truth = timeMs === undefined ? undefined : this.#targets.truth(target, timeMs);
+    const where = `${name}: ${told.instance} at ${told.timestampMs}`;
+    if (!truth) {
+      this.violated("never_told", `${where} tells ${timeMs}, and the target told nothing then`);
+      return;
+    }
+    for (const [row, value] of rows) {
+      const expected = truth.get(row);
+      if (expected === undefined) this.violated("never_told", `${where}: ${row} was not in that body`);
+      else if (!Object.is(expected, value))
+        this.violated("wrong_value", `${where}: ${row} expected ${expected}, got ${value}`);
+    }
+    for (const row of truth.keys()) if (!rows.has(row)) this.violated("accepted_lost", `${where}: ${row} is missing`);
+  }
+
+  async #read(name: string, source: SampleSource): Promise<Map<string, Map<string, number>>> {
+    const everything = {
+      name: "job",
+      operator: "=" as const,
+      value: "node",
+      matches: (text: string) => text === "node",
+    };
+    const range = { fromMs: 0, untilMs: 8.64e15 };
+    const { series } = await source.select([everything], range, new AbortController().signal);
+    const found = new Map<string, Map<string, number>>();
+    for (const { labels, timesMs, values } of series) {
+      const of = new Map(labels);
+      const metric = of.get("__name__")!;
+      if (reports.has(metric)) continue;
+      const instance = of.get("instance")!;
+      const own = labels.filter(([label]) => !targetLabels.has(label)).map(([label, value]) => `${label}="${value}"`);
+      const row = `${metric}{${own.join(",")}}`;
+      const words = wordsOf(values);
+      for (const [i, timeMs] of timesMs.entries()) {
+        if (isStale(words, i)) continue;
+        const key = `${instance} ${timeMs}`;
+        let rows = found.get(key);
+        if (!rows) found.set(key, (rows = new Map()));
+        if (rows.has(row)) this.violated("doubled", `${name} has ${row} of ${key} twice`);
+        rows.set(row, values[i]!);
+      }
+    }
+    return found;
+  }
+
+  #runOf({ datacenter, secondary, bootEpoch, shard, run: number }: RunId): Run {
+    const id = { datacenter, secondary, bootEpoch, shard, run: number };
+    const key = runKey(id);
+    let run = this.#runs.get(key);
+    if (!run) {
+      run = { id, decoder: new RunDecoder(id), batches: new Map(), appended: new Set(), accepted: 0, durable: 0 };
+      this.#runs.set(key, run);
+    }
+    return run;
+  }
+}
+
+const targetLabels = new Set(["__name__", "job", "instance", "datacenter", "region"]);
