@@ -1,10 +1,13 @@
-# The commands that matter; `make` alone tells them. Nothing here needs root.
+# The commands that matter; `make` alone tells them. Nothing here needs root (make drill fills a small disk when it has it).
 
 PORT ?= 9400
 DATA ?=
+DRILL ?=
+MINUTES ?= 10
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix bench drill drill-short clean
+.PHONY: help prepare run test check fix bench drill drill-once drill-short clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -12,7 +15,9 @@ help:
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
 	@echo "make bench        benchmarks"
-	@echo "make drill        kill everything once, and prove that nothing was lost (5 minutes; make drill-short: 2)"
+	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
+	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
+	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
 	@echo "make clean        remove what make made"
 
 # npm ci writes it last. A stamp of our own would survive an interrupted run.
@@ -34,7 +39,7 @@ $(page): $(installed) $(page_sources)
 prepare: $(installed) $(page)
 
 run: prepare
-	@bin/heliograph demo --port-base $(PORT) $(if $(DATA),--data "$(DATA)")
+	@$(if $(DRILL),bin/heliograph drill --short,bin/heliograph demo --port-base $(PORT)) $(if $(DATA),--data "$(DATA)")
 
 test: prepare
 	@npm run --silent check
@@ -50,10 +55,17 @@ bench: $(installed)
 	@for file in test/bench/*.ts; do node_modules/.bin/node "$$file" || exit 1; done
 
 drill: prepare
+	@bin/heliograph drill --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+drill-once: prepare
 	@bin/heliograph drill
 
 drill-short: prepare
 	@bin/heliograph drill --short
+
+# 2000 seeds are some 8 hours of one core.
+sim: $(installed)
+	@node_modules/.bin/node test/sim/main.ts --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
 
 clean:
 	@rm -rf node_modules .tap .tools coverage global/web/dist

@@ -1,18 +1,25 @@
 // Who is to blame for which missing slot, and whether that was allowed.
 //
-// Blows come one after the other with a pause between them, so a slot that is missing belongs to the last blow before it was due,
-// or to one that follows within an interval: the scrape was made, and died with the process before it was sent.
+// A slot that is missing belongs to the last blow before it was due, or to one that follows within an interval: the scrape was
+// made, and died with the process before it was sent. Where blows overlap, it belongs to the one that may cost this target slots.
 
+import type { FaultKind } from "#/cli/drill/script.ts";
 import type { SlotCounts } from "#/cli/drill/slots.ts";
 
 export interface Blow {
   readonly name: string;
-  readonly what: "kill" | "fleet" | "cut";
+  readonly kind: FaultKind;
   readonly atMs: number;
   readonly downMs: number;
   /** Whose slots may be missing, and how many of each. */
   readonly allowedTargets: ReadonlySet<number>;
   readonly allowedSlots: number;
+  /** Under which name of `notPromised` (cli/drill/strike.ts) they may be missing. */
+  readonly excuse?: string;
+  /** Whose scrapes may fail while it lasts. */
+  readonly mayFail?: ReadonlySet<number>;
+  /** Whose scrapes are stored without some of their rows while it lasts. */
+  readonly mayLackRows?: ReadonlySet<number>;
 }
 
 /** One blow's line. */
@@ -22,8 +29,12 @@ export interface BlowAccount {
   readonly missingMost: number;
   /** Targets that lost any. */
   readonly missingTargets: number;
+  /** Of `missing`, what no promise allows. */
+  readonly beyond: number;
   readonly doubled: number;
   readonly failed: number;
+  /** Of `failed`, with servers that nobody had hurt. */
+  readonly failedUnhurt: number;
 }
 
 export interface Account {
@@ -47,22 +58,25 @@ export function judge(options: {
   const { blows, counts, intervalMs } = options;
   const breaches: string[] = [];
   const perBlow = [...blows, undefined].map((blow, index) => {
-    const own = (timesMs: readonly number[]) =>
-      timesMs.filter((timeMs) => blameOf(timeMs, blows, intervalMs) === (blow ? index : -1)).length;
-    let [missing, missingMost, missingTargets, doubled, failed] = [0, 0, 0, 0, 0];
+    const ownOf = (target: number, timesMs: readonly number[]) =>
+      timesMs.filter((timeMs) => blameOf(timeMs, target, blows, intervalMs) === (blow ? index : -1));
+    let [missing, missingMost, missingTargets, beyond, doubled, failed, failedUnhurt] = [0, 0, 0, 0, 0, 0, 0];
     for (const [target, count] of counts.entries()) {
-      const lost = own(count.missingMs);
+      const lost = ownOf(target, count.missingMs).length;
       missing += lost;
       missingMost = Math.max(missingMost, lost);
       missingTargets += lost > 0 ? 1 : 0;
-      doubled += own(count.doubledMs);
-      failed += own(count.failedMs);
+      doubled += ownOf(target, count.doubledMs).length;
+      const failures = ownOf(target, count.failedMs);
+      failed += failures.length;
+      failedUnhurt += failures.filter((timeMs) => !mayHaveFailed(timeMs, target, blows, intervalMs)).length;
       const allowed = allowedOf(blow, target);
+      beyond += Math.max(0, lost - allowed);
       const where = blow ? blow.name : "no blow";
       if (lost > allowed) breaches.push(`${where}: target ${target} misses ${lost} slots, allowed are ${allowed}`);
     }
     if (doubled > 0) breaches.push(`${blow?.name ?? "no blow"}: ${doubled} slots are there twice`);
-    return { missing, missingMost, missingTargets, doubled, failed };
+    return { missing, missingMost, missingTargets, beyond, doubled, failed, failedUnhurt };
   });
   const incomplete = counts.flatMap((count) => count.incomplete);
   const wrong = counts.flatMap((count) => count.wrong);
@@ -86,7 +100,7 @@ export function missingInExcess(
   let excess = 0;
   for (const [target, timesMs] of missing.entries()) {
     for (let blow = -1; blow < blows.length; blow++) {
-      const lost = timesMs.filter((timeMs) => blameOf(timeMs, blows, intervalMs) === blow).length;
+      const lost = timesMs.filter((timeMs) => blameOf(timeMs, target, blows, intervalMs) === blow).length;
       excess += Math.max(0, lost - allowedOf(blows[blow], target));
     }
   }
@@ -94,8 +108,24 @@ export function missingInExcess(
 }
 
 /** The index of the blow, or -1 for a slot before all of them. */
-function blameOf(timeMs: number, blows: readonly Blow[], intervalMs: number): number {
+function blameOf(timeMs: number, target: number, blows: readonly Blow[], intervalMs: number): number {
+  const excusing = blows.findLastIndex((blow) => allowedOf(blow, target) > 0 && lastsAt(blow, timeMs, intervalMs));
+  if (excusing >= 0) return excusing;
   return blows.findLastIndex(({ atMs }) => atMs - intervalMs <= timeMs);
+}
+
+/** From an interval before it, for the scrape that it interrupted, until an interval after it. */
+function lastsAt({ atMs, downMs }: Blow, timeMs: number, intervalMs: number): boolean {
+  return atMs - intervalMs <= timeMs && timeMs <= atMs + downMs + intervalMs;
+}
+
+function mayHaveFailed(timeMs: number, target: number, blows: readonly Blow[], intervalMs: number): boolean {
+  return blows.some((blow) => blow.mayFail?.has(target) === true && lastsAt(blow, timeMs, intervalMs));
+}
+
+/** Whether a scrape of that target may lack rows, as a fault of the server made it. */
+export function mayLackRows(timeMs: number, target: number, blows: readonly Blow[], intervalMs: number): boolean {
+  return blows.some((blow) => blow.mayLackRows?.has(target) === true && lastsAt(blow, timeMs, intervalMs));
 }
 
 export function reportText(globalName: string, blows: readonly Blow[], account: Account): string {

@@ -6,6 +6,7 @@ import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { controlFileName } from "#/cli/demo/files.ts";
+import type { CutDirection } from "#/cli/demo/network.ts";
 import type { PlannedDatacenter } from "#/cli/demo/plan.ts";
 import type { DemoView, ProcessView } from "#/cli/demo/watch.ts";
 import { addressOfTarget } from "#/cli/fleet/values.ts";
@@ -19,6 +20,7 @@ export interface DemoStatus extends DemoView {
   readonly fleet: {
     readonly firstAddress: string;
     readonly port: number;
+    readonly controlPort: number;
     readonly targets: number;
     readonly rows: number;
   };
@@ -70,21 +72,59 @@ export class Federation {
 
   /** Ends the process like a crash, and waits until it is ready again; how long that took, in ms. */
   async killAndWait(name: string): Promise<number> {
-    const before = await this.#process(name);
+    const { starts } = await this.process(name);
     const killedMs = this.#clock.monotonicMs();
-    await this.#post(`/kill?process=${name}`);
-    const back = await this.until(backMsMax, async () => {
-      const now = await this.#process(name);
-      if (now.pid === undefined || now.starts === before.starts) return undefined;
-      const ready = await call(now.readyUrl, { timeoutMs: answerMsMax }).catch(() => undefined);
-      return ready?.status === 200 ? true : undefined;
-    });
-    if (!back) throw new DrillError("not_back", `${name} was not ready ${backMsMax / 1000} s after kill -9`);
+    await this.kill(name);
+    await this.untilBack(name, starts + 1, backMsMax);
     return this.#clock.monotonicMs() - killedMs;
   }
 
-  async cut(datacenter: string): Promise<void> {
-    await this.#post(`/cut?datacenter=${datacenter}`);
+  /** Like a crash; with `hold` it stays down until `start`. */
+  async kill(name: string, { hold = false } = {}): Promise<void> {
+    await this.#post(`/kill?process=${name}&hold=${hold}`);
+  }
+
+  /** Until a process that was killed with `hold` is down. Throws DrillError. */
+  async untilHeld(name: string): Promise<void> {
+    const held = await this.until(backMsMax, async () =>
+      (await this.process(name)).state === "held" ? true : undefined,
+    );
+    if (!held) throw new DrillError("demo_failed", `${name} was not down ${backMsMax / 1000} s after kill -9`);
+  }
+
+  async start(name: string): Promise<void> {
+    await this.#post(`/start?process=${name}`);
+  }
+
+  async pause(name: string): Promise<void> {
+    await this.#post(`/pause?process=${name}`);
+  }
+
+  async resume(name: string): Promise<void> {
+    await this.#post(`/resume?process=${name}`);
+  }
+
+  /** Waits until the process runs for at least the `starts`th time and is ready. Throws DrillError. */
+  async untilBack(name: string, starts: number, msMax: number): Promise<void> {
+    const back = await this.until(msMax, async () => {
+      const now = await this.process(name);
+      if (now.pid === undefined || now.starts < starts) return undefined;
+      const ready = await call(now.readyUrl, { timeoutMs: answerMsMax }).catch(() => undefined);
+      return ready?.status === 200 ? true : undefined;
+    });
+    if (!back) throw new DrillError("not_back", `${name} was not ready again within ${msMax / 1000} s`);
+  }
+
+  async cut(datacenter: string, direction: CutDirection = "both"): Promise<void> {
+    await this.#post(`/cut?datacenter=${datacenter}&direction=${direction}`);
+  }
+
+  /** Replaces all faults of the simulated servers. */
+  async setTargetFaults({ fleet }: DemoStatus, faults: readonly string[]): Promise<void> {
+    const query = new URLSearchParams(faults.map((fault) => ["set", fault]));
+    const url = `http://127.0.0.1:${fleet.controlPort}/faults?${query}`;
+    const { status, body } = await call(url, { method: "POST", timeoutMs: answerMsMax });
+    if (status !== 200) throw new DrillError("demo_failed", `the fleet answered ${status} to ${url}: ${body}`);
   }
 
   async heal(): Promise<void> {
@@ -113,7 +153,7 @@ export class Federation {
     }
   }
 
-  async #process(name: string): Promise<ProcessView> {
+  async process(name: string): Promise<ProcessView> {
     const { processes } = await this.status();
     const found = processes.find((process) => process.name === name);
     if (found) return found;
@@ -151,18 +191,23 @@ export interface OwnDemo {
   /** Its control address. Throws DrillError when it does not come up. */
   control(): Promise<string>;
   /** Ends it and everything that it started. */
-  close(options: { readonly keepData: boolean }): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Where the drill's own demo lives: the wanted directory, or a new one. */
+export async function makeDataDir(wanted: string | undefined): Promise<string> {
+  if (wanted === undefined) return mkdtemp(join(tmpdir(), "heliograph-drill-"));
+  await mkdir(resolve(wanted), { recursive: true });
+  return resolve(wanted);
 }
 
 /** A demo of the drill's own, on free ports; what it prints goes to `demo.log` in its data directory. */
 export async function startOwnDemo(options: {
-  readonly data: string | undefined;
+  readonly dataDir: string;
   readonly args: readonly string[];
   readonly clock: Clock;
 }): Promise<OwnDemo> {
-  const dataDir =
-    options.data === undefined ? await mkdtemp(join(tmpdir(), "heliograph-drill-")) : resolve(options.data);
-  await mkdir(dataDir, { recursive: true });
+  const { dataDir } = options;
   await rm(join(dataDir, controlFileName), { force: true });
   const main = join(import.meta.dirname, "..", "main.ts");
   const log = openSync(join(dataDir, "demo.log"), "a");
@@ -192,11 +237,10 @@ export async function startOwnDemo(options: {
         await options.clock.sleep(pollMs);
       }
     },
-    async close({ keepData }) {
+    async close() {
       child.kill("SIGTERM");
       await gone;
       process.off("exit", endNow);
-      if (options.data === undefined && !keepData) await rm(dataDir, { recursive: true, force: true });
     },
   };
 }

@@ -35,7 +35,13 @@ export interface SlotCounts {
 export function countSlots(
   read: ReadTarget,
   fleet: readonly FleetRow[],
-  range: { readonly fromMs: number; readonly untilMs: number; readonly intervalMs: number },
+  range: {
+    readonly fromMs: number;
+    readonly untilMs: number;
+    readonly intervalMs: number;
+    /** Whether a scrape of that time may lack rows; none unless given. */
+    readonly mayLackRows?: (timeMs: number) => boolean;
+  },
 ): SlotCounts {
   const { fromMs, untilMs, intervalMs } = range;
   const phaseMs = phaseOf(read.up, intervalMs);
@@ -58,10 +64,10 @@ export function countSlots(
     slots += 1;
     if (!perSlot.has(slot)) missingMs.push(dueMs(slot));
   }
-  return { slots, missingMs, doubledMs, failedMs, ...compareValues(read, fleet) };
+  return { slots, missingMs, doubledMs, failedMs, ...compareValues(read, fleet, range.mayLackRows) };
 }
 
-function compareValues(read: ReadTarget, fleet: readonly FleetRow[]) {
+function compareValues(read: ReadTarget, fleet: readonly FleetRow[], mayLack?: (timeMs: number) => boolean) {
   const incomplete: string[] = [];
   const wrong: string[] = [];
   let compared = 0;
@@ -81,7 +87,9 @@ function compareValues(read: ReadTarget, fleet: readonly FleetRow[]) {
         wrong.push(`${key} at ${timeMs}: expected ${fleetValue(read.target, row, body)}, got ${value}`);
       }
     }
-    for (const timeMs of storedMs) if (!seenMs.has(timeMs)) incomplete.push(`${key} at ${timeMs} is missing`);
+    for (const timeMs of storedMs) {
+      if (!seenMs.has(timeMs) && !mayLack?.(timeMs)) incomplete.push(`${key} at ${timeMs} is missing`);
+    }
   }
   return { incomplete, wrong, compared };
 }

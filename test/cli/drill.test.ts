@@ -1,5 +1,11 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import t from "tap";
 import { type Blow, judge, missingInExcess, reportText } from "#/cli/drill/account.ts";
+import { mountSmallDisks } from "#/cli/drill/disk.ts";
+import { kindsText, notPromisedText } from "#/cli/drill/report.ts";
+import { faultKinds, type Step, stepText, type World, writeScript } from "#/cli/drill/script.ts";
 import { countSlots, type ReadTarget, rowKey, type Sample } from "#/cli/drill/slots.ts";
 import { fleetBody } from "#/cli/fleet/body.ts";
 import { fleetValue } from "#/cli/fleet/values.ts";
@@ -88,7 +94,7 @@ t.test(
   async (t) => {
     const blow = (name: string, atMs: number, targets: number[], allowedSlots: number): Blow => ({
       name,
-      what: "kill",
+      kind: "kill",
       atMs,
       downMs: 3000,
       allowedTargets: new Set(targets),
@@ -118,7 +124,7 @@ t.test("the report has a line a blow and both sums", async (t) => {
   const blows: Blow[] = [
     {
       name: "ams-secondary-1",
-      what: "kill",
+      kind: "kill",
       atMs: dueMs(2),
       downMs: 3400,
       allowedTargets: new Set([0]),
@@ -137,4 +143,142 @@ t.test("the report has a line a blow and both sums", async (t) => {
       "8 slots, 140 samples compared: 0 wrong, 0 missing from stored scrapes",
     ].join("\n"),
   );
+});
+
+t.test(
+  "where blows overlap, a missing slot belongs to the one that may cost it, and only while that one lasts",
+  async (t) => {
+    const common = { downMs: 3000, allowedTargets: new Set<number>(), allowedSlots: 0 } as const;
+    const blows: Blow[] = [
+      { ...common, name: "kill", kind: "kill", atMs: dueMs(2), allowedTargets: new Set([0]), allowedSlots: 1 },
+      { ...common, name: "cut", kind: "cut", atMs: dueMs(2) + 1000 },
+    ];
+    const missing = (slots: number[]) => ({ ...countSlots(perfect(), fleet, span), missingMs: slots.map(dueMs) });
+    t.same(judge({ blows, counts: [missing([2])], intervalMs }).breaches, []);
+    t.same(judge({ blows, counts: [missing([3])], intervalMs }).perBlow[0]?.missing, 1);
+    t.same(judge({ blows, counts: [missing([5])], intervalMs }).breaches, [
+      "cut: target 0 misses 1 slots, allowed are 0",
+    ]);
+  },
+);
+
+t.test(
+  "rows that a hurt server left out are not missing; the same scrape of another server is incomplete",
+  async (t) => {
+    const key = rowKey(fleet.find(({ name }) => name !== "fleet_time_ms")!);
+    const read = perfect();
+    const rows = new Map(read.rows);
+    rows.set(key, read.rows.get(key)!.slice(1));
+    const hurt = countSlots({ ...read, rows }, fleet, { ...span, mayLackRows: (timeMs) => timeMs === dueMs(0) });
+    t.same(hurt.incomplete, []);
+    t.same(countSlots({ ...read, rows }, fleet, span).incomplete, [`${key} at ${dueMs(0)} is missing`]);
+  },
+);
+
+const world: World = {
+  datacenters: ["ams", "nyc"],
+  processes: [
+    { name: "hub-nats", role: "nats" },
+    { name: "ams-nats", role: "nats" },
+    { name: "global-1", role: "global" },
+    { name: "ams-primary-1", role: "primary" },
+    { name: "ams-secondary-1", role: "secondary" },
+    { name: "fleet", role: "fleet" },
+    { name: "node-exporter", role: "node-exporter" },
+  ],
+  smallDisks: ["ams-primary-1", "ams-secondary-1"],
+  targets: 50,
+};
+
+t.test("a seed writes the same script each time, and another seed another one", async (t) => {
+  const script = writeScript({ seed: 42, minutes: 10, world });
+  t.same(writeScript({ seed: 42, minutes: 10, world }), script);
+  t.notSame(writeScript({ seed: 43, minutes: 10, world }), script);
+});
+
+t.test("ten minutes bring every kind of fault, each on something that exists and within its bounds", async (t) => {
+  const names = world.processes.map(({ name }) => name).filter((name) => name !== "node-exporter");
+  for (let seed = 0; seed < 200; seed++) {
+    const script = writeScript({ seed, minutes: 10, world });
+    t.same(new Set(script.map(({ kind }) => kind)), new Set(Object.keys(faultKinds)), `seed ${seed}`);
+    const all: Step[] = script.flatMap((step) => (step.within ? [step, step.within] : [step]));
+    for (const { kind, subject, lengthMs } of all) {
+      const known = {
+        kill: names,
+        pause: names,
+        cut: world.datacenters,
+        cut_one_way: world.datacenters,
+        wipe: world.datacenters,
+        disk_full: world.smallDisks,
+        target: [subject],
+      }[kind];
+      if (!known.includes(subject)) t.fail(`${kind} ${subject}`);
+      if (kind === "pause" && (lengthMs < 1000 || lengthMs > 20_000)) t.fail(`a pause of ${lengthMs} ms`);
+    }
+    const lastsMs = script.reduce((sum, { lengthMs, restMs }) => sum + lengthMs + restMs, 0);
+    t.ok(lastsMs > 5 * 60_000 && lastsMs < 11 * 60_000, `${lastsMs} ms`);
+  }
+  const withoutDisks = writeScript({ seed: 1, minutes: 10, world: { ...world, smallDisks: [] } });
+  t.notOk(withoutDisks.some(({ kind }) => kind === "disk_full"));
+});
+
+t.test("a step is told in one line", async (t) => {
+  const kill: Step = { kind: "kill", subject: "fleet", direction: "both", lengthMs: 0, restMs: 0, within: undefined };
+  t.equal(stepText(kill), "kill fleet");
+  const cut: Step = { ...kill, kind: "cut_one_way", subject: "ams", direction: "out", lengthMs: 12_340, within: kill };
+  t.equal(stepText(cut), "cut_one_way outward ams 12.3 s, within it kill fleet");
+});
+
+t.test("the seeded report counts each kind, also those that never came, and names what is not promised", async (t) => {
+  const blows: Blow[] = [
+    {
+      name: "1 kill ams-secondary-1",
+      kind: "kill",
+      atMs: dueMs(2),
+      downMs: 3400,
+      allowedTargets: new Set([0]),
+      allowedSlots: 1,
+      excuse: "killed secondary",
+    },
+  ];
+  const counts = [{ ...countSlots(perfect([0, 1, 4, 5, 6, 7]), fleet, span), failedMs: [dueMs(4)] }];
+  const account = judge({ blows, counts, intervalMs });
+  t.equal(
+    kindsText(blows, account),
+    [
+      "kind         times  seconds  slots missing  beyond  doubled  failed",
+      "kill             1        3              2       1        0       1",
+      "pause            0        0              0       0        0       0",
+      "cut              0        0              0       0        0       0",
+      "cut_one_way      0        0              0       0        0       0",
+      "wipe             0        0              0       0        0       0",
+      "disk_full        0        0              0       0        0       0",
+      "target           0        0              0       0        0       0",
+    ].join("\n"),
+  );
+  const text = notPromisedText(blows, account);
+  t.match(text, "\n  killed secondary: 1 slots (");
+  t.match(text, "\n  paused secondary: 0 slots (");
+  t.match(text, "\n  full spool: 0 slots (");
+  t.match(text, "\n  failed scrape: 1 slots (");
+});
+
+t.test("a small disk can be filled to the last byte and emptied again, and leaves nothing mounted", async (t) => {
+  const dir = await mkdtemp(join(tmpdir(), "heliograph-disk-"));
+  t.teardown(() => rm(dir, { recursive: true, force: true }));
+  const disks = await mountSmallDisks(dir, ["ams-primary-2"]);
+  if (disks.missing !== undefined) {
+    t.same(disks.names, []);
+    return t.comment(disks.missing);
+  }
+  const file = join(dir, "ams-primary-2", "journal");
+  await writeFile(file, "kept");
+  await disks.fill("ams-primary-2");
+  await t.rejects(writeFile(`${file}-2`, "no room"), { code: "ENOSPC" });
+  await disks.empty("ams-primary-2");
+  await writeFile(`${file}-3`, "room");
+  await disks.close({ keepData: true });
+  t.equal(await readFile(file, "utf8"), "kept");
+  t.notMatch(await readFile("/proc/mounts", "utf8"), dir);
+  t.equal((await stat(join(dir, "ams-primary-2"))).dev, (await stat(dir)).dev);
 });

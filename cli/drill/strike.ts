@@ -1,0 +1,149 @@
+// Does one step of the script to the federation and undoes it, and says what the step may cost.
+//
+// What it may cost follows from what the code promises today. Where that is more than nothing, the blow carries the name under
+// which the report lists it.
+
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Blow } from "#/cli/drill/account.ts";
+import type { SmallDisks } from "#/cli/drill/disk.ts";
+import { type Federation, targetsOwnedBy } from "#/cli/drill/federation.ts";
+import { type Step, stepText } from "#/cli/drill/script.ts";
+import { readFault } from "#/cli/fleet/faults.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+
+/** Losses that the code does not promise away yet, by the name under which they are counted. */
+export const notPromised = {
+  "killed secondary":
+    "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back",
+  "paused secondary": "its targets' slots while it stands still",
+  "full spool": "batches that the disk does not take are dropped and counted, not kept in memory",
+} as const;
+export type NotPromised = keyof typeof notPromised;
+
+/** From a scrape to its batch in the spool: sealed once a second, and an fsync. */
+const unflushedMs = 1 * secondMs;
+/** A spool whose disk was full opens its store anew before it takes the next batch. */
+const reopenMs = 2 * secondMs;
+/** A journal is replayed, and a NATS server with much in its store takes its time. */
+const backMsMax = 90_000;
+
+export interface Striker {
+  readonly federation: Federation;
+  readonly disks: SmallDisks;
+  readonly intervalMs: number;
+  readonly clock: Clock;
+}
+
+/** The step and what is within it; resolves when all whom it hit are ready again. Throws DrillError, CallError. */
+export async function strike(striker: Striker, step: Step, name: string): Promise<readonly Blow[]> {
+  const { clock } = striker;
+  const outer = await begin(striker, step, name);
+  if (step.within === undefined) {
+    await clock.sleep(step.lengthMs);
+    return [await outer.finish()];
+  }
+  await clock.sleep(step.lengthMs / 3);
+  const inner = await begin(striker, step.within, `${name}, within`);
+  await clock.sleep(step.within.lengthMs);
+  // It may need what the outer one took away, so it is not waited for before that is back.
+  const innerBlow = inner.finish().catch((error: unknown) => ({ error }));
+  await clock.sleep((step.lengthMs * 2) / 3 - step.within.lengthMs);
+  const outerBlow = await outer.finish();
+  const blow = await innerBlow;
+  if ("error" in blow) throw blow.error;
+  return [outerBlow, blow];
+}
+
+interface Begun {
+  /** Undoes it and waits until whoever was hit is ready. */
+  finish(): Promise<Blow>;
+}
+
+async function begin({ federation, disks, intervalMs, clock }: Striker, step: Step, number: string): Promise<Begun> {
+  const { kind, subject, direction } = step;
+  const status = await federation.status();
+  const allTargets = new Set(Array.from({ length: status.fleet.targets }, (_, target) => target));
+  const none: ReadonlySet<number> = new Set();
+  const role = status.processes.find(({ name }) => name === subject)?.role;
+  const owned =
+    role === "secondary" ? await targetsOwnedBy(status.processes.find(({ name }) => name === subject)!, status) : none;
+  const atMs = clock.nowMs();
+  const beganMs = clock.monotonicMs();
+
+  /** `costMs`: how long the targets of a secondary may miss slots, of the time that it was down. */
+  const finishAs = (undo: () => Promise<void>, excuse?: NotPromised, costMs = (downMs: number) => downMs): Begun => ({
+    async finish() {
+      await undo();
+      const downMs = clock.monotonicMs() - beganMs;
+      const costly = excuse !== undefined && owned.size > 0;
+      const blow = {
+        name: `${number} ${stepText({ ...step, within: undefined })}`,
+        kind,
+        atMs,
+        downMs,
+        allowedTargets: costly ? owned : none,
+        allowedSlots: costly ? Math.ceil(costMs(downMs) / intervalMs) : 0,
+        ...(costly && { excuse }),
+      };
+      if (kind === "target") return { ...blow, ...targetsHurt(subject) };
+      if (role === "fleet") return { ...blow, mayFail: allTargets };
+      // The answers to its requests came while it could not read them.
+      return kind === "pause" ? { ...blow, mayFail: owned } : blow;
+    },
+  });
+
+  switch (kind) {
+    case "kill": {
+      const { starts } = await federation.process(subject);
+      await federation.kill(subject);
+      const back = () => federation.untilBack(subject, starts + 1, backMsMax);
+      return finishAs(back, "killed secondary", (downMs) => downMs + unflushedMs);
+    }
+    case "pause": {
+      const { starts } = await federation.process(subject);
+      await federation.pause(subject);
+      const undo = async () => {
+        await federation.resume(subject);
+        await federation.untilBack(subject, starts, backMsMax);
+      };
+      return finishAs(undo, "paused secondary");
+    }
+    case "cut":
+    case "cut_one_way":
+      await federation.cut(subject, direction);
+      return finishAs(() => federation.heal());
+    case "wipe": {
+      const server = `${subject}-nats`;
+      const { starts } = await federation.process(server);
+      await federation.kill(server, { hold: true });
+      await federation.untilHeld(server);
+      await rm(join(status.dataDir, server), { recursive: true, force: true });
+      const undo = async () => {
+        await federation.start(server);
+        await federation.untilBack(server, starts + 1, backMsMax);
+      };
+      return finishAs(undo);
+    }
+    case "disk_full":
+      await disks.fill(subject);
+      return finishAs(
+        () => disks.empty(subject),
+        "full spool",
+        (downMs) => downMs + unflushedMs + reopenMs,
+      );
+    case "target":
+      await federation.setTargetFaults(status, [subject]);
+      return finishAs(() => federation.setTargetFaults(status, []));
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** What a fault of simulated servers does to their scrapes: some are slow and right, one is right and lacks rows. */
+function targetsHurt(subject: string): Pick<Blow, "mayFail" | "mayLackRows"> {
+  const { kind, firstTarget, lastTarget } = readFault(subject);
+  const targets = new Set(Array.from({ length: lastTarget - firstTarget + 1 }, (_, i) => firstTarget + i));
+  return kind === "layout" ? { mayLackRows: targets } : { mayFail: targets };
+}
