@@ -21,6 +21,7 @@ import {
   testTopology,
 } from "#/test/support/nats.ts";
 import { startRelay } from "#/test/support/relay.ts";
+import { twinWorld } from "#/test/support/twin-world.ts";
 
 const clock = systemClock();
 const log = silentLogger();
@@ -73,7 +74,10 @@ async function natsWorld(): Promise<LogWorld> {
       await rm(store, { recursive: true, force: true });
       if (copy) await cp(copy, store, { recursive: true });
     },
-    sleep: (ms) => clock.sleep(ms),
+    pauseDatacenter: () => datacenter.pause(),
+    resumeDatacenter: () => datacenter.resume(),
+    standstillMs: 1000,
+    sleep: (ms, signal) => clock.sleep(ms, signal),
     async close() {
       await Promise.all(links.map((link) => link.close()));
       await Promise.all([datacenter.stop(), hub.stop(), relay.close()]);
@@ -129,6 +133,8 @@ t.test("a report is read as it was written, and what is no report is refused by 
 });
 
 t.test("on NATS JetStream", (t) => testCommitLog(t, natsWorld));
+
+t.test("on the twin", (t) => testCommitLog(t, twinWorld));
 
 t.test("a data centre cannot speak as another, even with its own password in hand", async (t) => {
   const topology = testTopology(["ams", "fra"]);

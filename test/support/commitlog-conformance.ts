@@ -1,5 +1,5 @@
 // What every implementation of the log must do, in one suite: NATS JetStream runs it on real servers, and the twin for
-// simulations runs the same.
+// simulations runs the same. What real servers do wrong is part of it, so that the twin is no kinder.
 
 import type { Test } from "tap";
 import type { BackChannel, LogReader, SegmentedLog } from "#/lib/commitlog/commitlog.ts";
@@ -25,7 +25,12 @@ export interface LogWorld {
   /** The data centre's disk as it is now; undefined stands for an empty one. The server must be down. */
   copyDisk(): Promise<string>;
   replaceDisk(copy: string | undefined): Promise<void>;
-  sleep(ms: number): Promise<void>;
+  /** SIGSTOP and SIGCONT of the data centre's server. */
+  pauseDatacenter(): void;
+  resumeDatacenter(): void;
+  /** How long a standstill is: seconds of a real one are dear, a simulated one costs nothing. */
+  readonly standstillMs: number;
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -48,6 +53,8 @@ export async function testCommitLog(t: Test, makeWorld: () => Promise<LogWorld>)
     inWorld("over a link that is cut", testCutLink),
     inWorld("on disks that lose what they held", testLostDisks),
     inWorld("in segments", testSegments),
+    inWorld("with a server that stands still", testStandstill),
+    inWorld("when what is gone is asked for", testForgotten),
   ]);
 }
 
@@ -153,7 +160,7 @@ async function testWell(t: Test, world: LogWorld): Promise<void> {
     await append(small, "small first");
     const old = await here(small);
     for (let i = 0; i < 30; i++) await append(small, `small ${i}`, Buffer.alloc(60_000));
-    const error = await failureOf(small, old);
+    const error = await failureOf(world, small, old);
     t.equal(error.code, "hole");
     t.equal(error.resumeAfter?.sequence, (await small.info()).firstSequence - 1);
     const rest = await take(small, error.resumeAfter, 3);
@@ -261,7 +268,7 @@ async function testLostDisks(t: Test, world: LogWorld): Promise<void> {
 
   await t.test("a stream that lost its tail is refused by who read further", async (t) => {
     const fresh = await world.openPrimary();
-    const error = await failureOf(fresh, checkpoint);
+    const error = await failureOf(world, fresh, checkpoint);
     t.equal(error.code, "shortened");
     t.equal(error.resumeAfter?.sequence, 0);
   });
@@ -270,7 +277,7 @@ async function testLostDisks(t: Test, world: LogWorld): Promise<void> {
     const forgetful = await world.openPrimary();
     for (let i = 11; i <= 13; i++) await append(forgetful, `again ${i}`, undefined, world);
     const fresh = await world.openPrimary();
-    t.equal((await failureOf(fresh, checkpoint)).code, "shortened");
+    t.equal((await failureOf(world, fresh, checkpoint)).code, "shortened");
     const { storedMs: _, ...withoutTime } = checkpoint;
     t.equal(
       (await take(fresh, withoutTime, 1))[0]!.position.sequence,
@@ -300,7 +307,7 @@ async function testLostDisks(t: Test, world: LogWorld): Promise<void> {
 
   await t.test("at the hub too", async (t) => {
     const last = atGlobal.entries.at(-1)!.position;
-    const error = await failureOf(hub, last, 10_000);
+    const error = await failureOf(world, hub, last, 10_000);
     t.equal(error.code, "recreated");
     t.equal(text((await take(hub, error.resumeAfter, 1))[0]!), "new log");
   });
@@ -352,6 +359,80 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
     },
   );
   await Promise.all([atPrimary.end(), atGlobal.end()]);
+}
+
+async function testStandstill(t: Test, world: LogWorld): Promise<void> {
+  const [writer, hub] = [await world.openPrimary(), await world.openGlobal()];
+  const [atPrimary, atGlobal] = [readAll(writer, undefined), readAll(hub, undefined)];
+  await append(writer, "before");
+  await until(world, () => atGlobal.entries.length === 1, 15_000);
+
+  await t.test("an append to a server that stands still fails, and may take effect when it goes on", async (t) => {
+    world.pauseDatacenter();
+    const refused = await append(writer, "meanwhile").then(
+      () => undefined,
+      (error: unknown) => error as LogError,
+    );
+    t.equal(refused?.code, "unavailable");
+    await world.sleep(world.standstillMs);
+    world.resumeDatacenter();
+    await append(writer, "meanwhile", undefined, world);
+    await append(writer, "after", undefined, world);
+    t.equal((await writer.info()).lastSequence, 3, "the id made one entry of two attempts");
+  });
+
+  await t.test("readers go on by themselves, in order and without a gap", async (t) => {
+    await until(world, () => atPrimary.entries.length === 3 && atGlobal.entries.length === 3, 60_000);
+    for (const { entries, failure } of [atPrimary, atGlobal]) {
+      t.same(entries.map(text), ["before", "meanwhile", "after"]);
+      t.same(sequences(entries), [1, 2, 3]);
+      t.equal(failure, undefined);
+    }
+  });
+  await Promise.all([atPrimary.end(), atGlobal.end()]);
+}
+
+async function testForgotten(t: Test, world: LogWorld): Promise<void> {
+  const writer = await world.openPrimary({ bytesMax: 1_000_000 });
+  const hub = await world.openGlobal();
+  const atGlobal = readAll(hub, undefined);
+  await append(writer, "first");
+  await until(world, () => atGlobal.entries.length === 1, 15_000);
+  const position = atGlobal.entries[0]!.position;
+  world.cut();
+  for (let i = 0; i < 30; i++) await append(writer, `filler ${i}`, Buffer.alloc(60_000));
+
+  await t.test("an id is known while its window lasts, though its entry was dropped", async (t) => {
+    t.ok((await writer.info()).firstSequence > 1);
+    t.match(await append(writer, "first"), { duplicate: true, sequence: 1 });
+  });
+
+  await t.test("but not any more after the server was started again", async (t) => {
+    await world.killDatacenter();
+    await world.startDatacenter();
+    t.match(await append(writer, "first", undefined, world), { duplicate: false, sequence: 32 });
+    t.match(
+      await append(writer, "filler 29", undefined, world),
+      { duplicate: true, sequence: 31 },
+      "it is still there",
+    );
+  });
+
+  await t.test(
+    "what was dropped before the hub had it is a jump in the mirror, and a hole to its reader",
+    async (t) => {
+      const { firstSequence } = await writer.info();
+      world.heal();
+      await until(world, () => atGlobal.failure !== undefined, 60_000);
+      const error = atGlobal.failure as LogError;
+      t.equal(error.code, "hole");
+      t.equal(error.resumeAfter?.sequence, firstSequence - 1);
+      const [next] = await take(hub, error.resumeAfter, 1);
+      t.equal(next!.position.sequence, firstSequence);
+      t.equal(next!.position.created, position.created);
+    },
+  );
+  await atGlobal.end();
 }
 
 /** With a world, it tries until the log is there. */
@@ -410,9 +491,10 @@ async function take(reader: LogReader, after: LogPosition | undefined, count: nu
   return entries;
 }
 
-async function failureOf(reader: LogReader, after: LogPosition, timeoutMs = 5000): Promise<LogError> {
+async function failureOf(world: LogWorld, reader: LogReader, after: LogPosition, timeoutMs = 5000): Promise<LogError> {
   const aborter = new AbortController();
-  const timer = setTimeout(() => aborter.abort(), timeoutMs);
+  const waiting = new AbortController();
+  void world.sleep(timeoutMs, waiting.signal).then(() => aborter.abort());
   try {
     for await (const entry of reader.read(after, aborter.signal)) {
       throw new Error(`expected a LogError, got entry ${JSON.stringify(entry.position)}`);
@@ -421,7 +503,7 @@ async function failureOf(reader: LogReader, after: LogPosition, timeoutMs = 5000
     if (error instanceof LogError) return error;
     throw error;
   } finally {
-    clearTimeout(timer);
+    waiting.abort();
   }
   throw new Error(`expected a LogError within ${timeoutMs} ms, got nothing`);
 }

@@ -1,0 +1,181 @@
+// A stream of the twin: entries on a simulated disk, with JetStream's limits, its window of ids, and a tail that was
+// acknowledged and never synced.
+
+import type { StreamConfig, StreamInfo } from "#/lib/wire/streams.ts";
+
+export interface StoredMessage {
+  readonly sequence: number;
+  readonly subject: string;
+  readonly payload: Uint8Array;
+  readonly id: string | undefined;
+  /** When the origin stored it, by its wall clock. */
+  readonly storedMs: number;
+  readonly bytes: number;
+}
+
+/** What the file store adds to a message: lengths, sequence, time, checksum (nats-server, server/filestore.go). */
+const recordBytes = 30;
+const idHeaderBytes = 28;
+
+export class TwinStream {
+  config: StreamConfig;
+  readonly created: string;
+  lastSequence = 0;
+  bytes = 0;
+  /** In order of their sequences; the first `#head` are gone. */
+  #messages: StoredMessage[] = [];
+  #head = 0;
+  /** In the order of their arrival. Ids live in memory: they outlast their messages until a restart. */
+  #ids = new Map<string, { readonly sequence: number; readonly storedMs: number }>();
+  #synced = { sequence: 0, config: undefined as StreamConfig | undefined };
+
+  constructor(config: StreamConfig, created: string) {
+    this.config = config;
+    this.created = created;
+  }
+
+  get unsynced(): number {
+    return this.lastSequence - this.#synced.sequence;
+  }
+
+  /** Made since the last sync. */
+  get isNew(): boolean {
+    return this.#synced.config === undefined;
+  }
+
+  get isReconfigured(): boolean {
+    return !this.isNew && this.#synced.config !== this.config;
+  }
+
+  get messages(): number {
+    return this.#messages.length - this.#head;
+  }
+
+  get firstSequence(): number {
+    return this.#messages[this.#head]?.sequence ?? this.lastSequence + 1;
+  }
+
+  info(nowMs: number): StreamInfo {
+    this.expire(nowMs);
+    const { config, created, messages, bytes, firstSequence, lastSequence } = this;
+    const first_seq = lastSequence === 0 ? 0 : firstSequence;
+    return { config, created, state: { messages, bytes, first_seq, last_seq: lastSequence } };
+  }
+
+  /** The sequence under which an id is known. */
+  known(id: string, nowMs: number): number | undefined {
+    const windowMs = (this.config.duplicate_window ?? 0) / 1e6;
+    for (const [old, { storedMs }] of this.#ids) {
+      if (nowMs - storedMs < windowMs) break;
+      this.#ids.delete(old);
+    }
+    return this.#ids.get(id)?.sequence;
+  }
+
+  append(message: Pick<StoredMessage, "subject" | "payload" | "id">, nowMs: number): StoredMessage {
+    const { subject, payload, id } = message;
+    const bytes = recordBytes + subject.length + payload.length + (id === undefined ? 0 : idHeaderBytes + id.length);
+    const stored = { subject, payload, id, bytes, sequence: this.lastSequence + 1, storedMs: nowMs };
+    if (this.config.max_msgs_per_subject === 1) this.#drop((old) => old.subject === subject);
+    this.#store(stored);
+    if (id !== undefined) this.#ids.set(id, { sequence: stored.sequence, storedMs: nowMs });
+    this.expire(nowMs);
+    return stored;
+  }
+
+  /** As a mirror does: with the origin's sequence and time. What it has, or believes to have, it passes over silently. */
+  copy(message: StoredMessage, nowMs: number): void {
+    if (message.sequence <= this.lastSequence) return;
+    this.#store(message);
+    this.expire(nowMs);
+  }
+
+  /** A mirror whose origin begins later, or holds nothing any more, goes on from there. */
+  skipTo(sequence: number): void {
+    this.lastSequence = Math.max(this.lastSequence, sequence);
+  }
+
+  /** The first message from that sequence on. */
+  at(sequence: number, nowMs: number): StoredMessage | undefined {
+    this.expire(nowMs);
+    let low = this.#head;
+    let high = this.#messages.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#messages[middle]!.sequence < sequence) low = middle + 1;
+      else high = middle;
+    }
+    return this.#messages[low];
+  }
+
+  lastOf(subject: string): StoredMessage | undefined {
+    for (let i = this.#messages.length - 1; i >= this.#head; i--) {
+      if (this.#messages[i]!.subject === subject) return this.#messages[i];
+    }
+    return undefined;
+  }
+
+  /** The limits drop the oldest. */
+  expire(nowMs: number): void {
+    const { max_age, max_bytes } = this.config;
+    for (;;) {
+      const oldest = this.#messages[this.#head];
+      if (!oldest) return;
+      const isOld = max_age > 0 && nowMs - oldest.storedMs >= max_age / 1e6;
+      if (!isOld && (max_bytes <= 0 || this.bytes <= max_bytes)) return;
+      this.bytes -= oldest.bytes;
+      this.#head++;
+      if (this.#head > 1000 && this.#head * 2 > this.#messages.length) {
+        this.#messages = this.#messages.slice(this.#head);
+        this.#head = 0;
+      }
+    }
+  }
+
+  sync(): void {
+    this.#synced = { sequence: this.lastSequence, config: this.config };
+  }
+
+  /** After a power cut: `entries` of the unsynced are there, and the last change of its settings or not. */
+  loseTail(entries: number, keepsConfig: boolean): void {
+    const last = Math.min(this.lastSequence, this.#synced.sequence + Math.max(0, entries));
+    this.#drop(({ sequence }) => sequence > last);
+    this.lastSequence = last;
+    if (!keepsConfig) this.config = this.#synced.config ?? this.config;
+    this.sync();
+  }
+
+  /** The ids are read from what is still there. */
+  restart(nowMs: number): void {
+    this.expire(nowMs);
+    this.#ids = new Map();
+    for (let i = this.#head; i < this.#messages.length; i++) {
+      const { id, sequence, storedMs } = this.#messages[i]!;
+      if (id !== undefined) this.#ids.set(id, { sequence, storedMs });
+    }
+  }
+
+  #store(message: StoredMessage): void {
+    this.#messages.push(message);
+    this.lastSequence = message.sequence;
+    this.bytes += message.bytes;
+  }
+
+  #drop(isDropped: (message: StoredMessage) => boolean): void {
+    const kept = this.#messages.slice(this.#head).filter((message) => !isDropped(message));
+    this.#messages = kept;
+    this.#head = 0;
+    this.bytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+}
+
+/** NATS' own wildcards: `*` for one token, `>` for the rest. */
+export function subjectMatches(pattern: string, subject: string): boolean {
+  if (pattern === subject) return true;
+  const [wanted, given] = [pattern.split("."), subject.split(".")];
+  for (let i = 0; i < wanted.length; i++) {
+    if (wanted[i] === ">") return given.length > i;
+    if (i >= given.length || (wanted[i] !== "*" && wanted[i] !== given[i])) return false;
+  }
+  return wanted.length === given.length;
+}
