@@ -1,85 +1,21 @@
 // The demo as a user runs it, on free ports and small: it comes up, answers rightly, shows a cut, resumes its data, and leaves
 // no process behind, however it ends.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import type { DemoStatus } from "#/cli/drill/federation.ts";
 import { readSeries } from "#/cli/drill/readback.ts";
-import { call, getJson } from "#/cli/http.ts";
-import { readAnswer } from "#/cli/query/table.ts";
-import { findTool, ToolMissing } from "#/cli/tools.ts";
-import { systemClock } from "#/lib/clock/clock.ts";
-import { cleanEnv, heliograph, launcher } from "#/test/support/command.ts";
+import { call } from "#/cli/http.ts";
+import { heliograph } from "#/test/support/command.ts";
+import { startDemo, valuesByDatacenter } from "#/test/support/heliograph.ts";
+import { natsServer } from "#/test/support/nats.ts";
+import { promtool, promtoolQuery } from "#/test/support/promtool.ts";
+import { openWorld, until } from "#/test/support/world.ts";
 
-const clock = systemClock();
 const timeoutMs = 5000;
 
-/** What cannot be run here, and why; undefined when all of it can. */
-const missing = await findTool("nats-server", { onProgress: () => {} }).then(
-  () => undefined,
-  (error: unknown) => {
-    if (error instanceof ToolMissing) return error.message;
-    throw error;
-  },
-);
-
-async function until<T>(what: string, msMax: number, look: () => Promise<T | undefined>): Promise<T> {
-  const endMs = performance.now() + msMax;
-  for (;;) {
-    const seen = await look().catch(() => undefined);
-    if (seen !== undefined) return seen;
-    if (performance.now() > endMs) throw new Error(`not within ${msMax / 1000} s: ${what}`);
-    await clock.sleep(100);
-  }
-}
-
-interface RunningDemo {
-  readonly process: ChildProcess;
-  readonly control: string;
-  readonly output: () => string;
-  /** The exit code, or the signal. */
-  readonly ended: Promise<number | NodeJS.Signals | null>;
-  status(): Promise<DemoStatus>;
-}
-
-async function startDemo(dataDir: string): Promise<RunningDemo> {
-  await rm(join(dataDir, "control.url"), { force: true });
-  const args = ["demo", "--data", dataDir, "--port-base", "0", "--targets", "20", "--rows", "40", "--interval", "2s"];
-  // Whether the real node_exporter can be had is another test's affair.
-  const child = spawn(launcher, [...args, "--no-node-exporter"], {
-    env: cleanEnv(),
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let output = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (text) => {
-      output += text;
-    });
-  }
-  const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
-    child.once("exit", (code, signal) => resolve(signal ?? code));
-  });
-  // A test that fails leaves nothing running: the demo's own processes go with it.
-  t.teardown(() => child.kill("SIGKILL"));
-  const control = await until("the control address", 20_000, async () =>
-    (await readFile(join(dataDir, "control.url"), "utf8")).trim(),
-  );
-  const status = () => getJson<DemoStatus>(`${control}/status`, { timeoutMs });
-  await until(`the demo to be ready; it said:\n${output}`, 60_000, async () =>
-    (await status()).readyAfterMs ? true : undefined,
-  );
-  return { process: child, control, output: () => output, ended, status };
-}
-
-async function counts(server: string): Promise<Record<string, string>> {
-  const form = { query: "count by (datacenter) (up)" };
-  const answer = readAnswer((await call(`${server}/api/v1/query`, { form, timeoutMs })).body);
-  if (answer?.status !== "success" || answer.data.resultType !== "vector") throw new Error("no vector");
-  return Object.fromEntries(answer.data.result.map(({ metric, value }) => [metric.datacenter, value[1]]));
-}
+const counts = (server: string) => valuesByDatacenter(server, "count by (datacenter) (up)");
 
 const isAlive = (pid: number) => {
   try {
@@ -96,15 +32,16 @@ function pidsOf(status: DemoStatus): number[] {
 
 t.test(
   "a whole federation comes up, is hurt, heals, resumes, and leaves nothing behind",
-  { skip: missing ?? false },
+  { skip: natsServer.missing },
   async (t) => {
-    const dataDir = await mkdtemp(join(tmpdir(), "heliograph-e2e-"));
-    t.teardown(() => rm(dataDir, { recursive: true, force: true, maxRetries: 3 }));
-    const first = await startDemo(dataDir);
+    const world = await openWorld(t);
+    const dataDir = join(world.dir, "demo");
+    await mkdir(dataDir);
+    const first = await startDemo(world, dataDir);
     const status = await first.status();
     t.equal(status.processes.length, 14);
     t.ok(status.processes.every(({ state, starts }) => state === "running" && starts === 1));
-    t.match(first.output(), /\nReady after \d+ s\.\n {2}global-1 +http:\/\/127\.0\.0\.1:\d+\/\n/);
+    t.match(await first.log(), /\nReady after \d+ s\.\n {2}global-1 +http:\/\/127\.0\.0\.1:\d+\/\n/);
 
     // 10 of the fleet and four of its own; ams also both globals, the demo and the fleet's control.
     const urlOf = (name: string) => status.processes.find((process) => process.name === name)!.httpUrl;
@@ -113,6 +50,10 @@ t.test(
     t.same(await counts(urlOf("nyc-primary-2")), { nyc: "14" }, "a primary knows its own data centre");
     const asked = await heliograph(["query", "count(fleet_time_ms)", "--server", urlOf("global-1")]);
     t.same(asked, { code: 0, stdout: "value\n   20\n", stderr: "" });
+    await t.test("promtool understands the answers", { skip: promtool.missing }, async (t) => {
+      const answer = await promtoolQuery(urlOf("global-2"), 'count(up{datacenter="nyc"})');
+      t.match(answer, /^\{\} => 14 @\[\d+(\.\d+)?\]\n$/);
+    });
     for (const { name, httpUrl, role } of status.processes.filter((process) => process.role !== "nats")) {
       const { status: code, body } = await call(`${httpUrl}/metrics`, { timeoutMs });
       t.equal(code, 200, name);
@@ -149,7 +90,7 @@ t.test(
     t.same(firstPids.filter(isAlive), [], "Ctrl-C leaves no process");
     const endedMs = Date.now();
 
-    const second = await startDemo(dataDir);
+    const second = await startDemo(world, dataDir);
     const again = await second.status();
     const global = again.processes.find(({ name }) => name === "global-1")!.httpUrl;
     const span = { fromMs: endedMs - 120_000, untilMs: Date.now() };

@@ -2,64 +2,28 @@
 // NATS configurations come from `heliograph topology nats`, the processes are real, and the paths in the topology file are
 // relative to it. A secondary with the certificate of another stays outside.
 
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdir, open, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { call, getJson } from "#/cli/http.ts";
-import { readAnswer } from "#/cli/query/table.ts";
-import { findTool, ToolMissing } from "#/cli/tools.ts";
-import { systemClock } from "#/lib/clock/clock.ts";
 import type { FederationStatus } from "#/lib/model/status.ts";
 import { makeAuthority } from "#/test/support/certificates.ts";
-import { cleanEnv, heliograph, launcher } from "#/test/support/command.ts";
+import { heliograph } from "#/test/support/command.ts";
+import { startTier, valuesByDatacenter } from "#/test/support/heliograph.ts";
+import { natsServer, startNatsServer } from "#/test/support/nats.ts";
+import { nodeExporter, startNodeExporter } from "#/test/support/node-exporter.ts";
 import { freePort } from "#/test/support/port.ts";
+import { openWorld, until } from "#/test/support/world.ts";
 
-const clock = systemClock();
 const timeoutMs = 2000;
 
-/** Found, fetched, or the reason why there is none here. */
-const natsServer = await findTool("nats-server", { onProgress: () => {} }).catch((error: unknown) => {
-  if (error instanceof ToolMissing) return error;
-  throw error;
-});
-
-async function until<T>(what: string, msMax: number, look: () => Promise<T | undefined>): Promise<T> {
-  const endMs = performance.now() + msMax;
-  for (;;) {
-    const seen = await look().catch(() => undefined);
-    if (seen !== undefined) return seen;
-    if (performance.now() > endMs) throw new Error(`not within ${msMax / 1000} s: ${what}`);
-    await clock.sleep(50);
-  }
-}
-
-async function upAt(server: string): Promise<Record<string, string>> {
-  const form = { query: "sum by (datacenter) (up)" };
-  const answer = readAnswer((await call(`${server}/api/v1/query`, { form, timeoutMs })).body);
-  if (answer?.status !== "success" || answer.data.resultType !== "vector") throw new Error("no vector");
-  return Object.fromEntries(answer.data.result.map(({ metric, value }) => [metric.datacenter, value[1]]));
-}
-
-const skip = typeof natsServer === "string" ? false : natsServer.message;
+const skip = natsServer.missing || nodeExporter.missing;
 t.test("samples go from target to global over mutual TLS, and no further without it", { skip }, async (t) => {
   const authority = await makeAuthority();
   const dir = authority.dir;
-  const children: ChildProcess[] = [];
-  const target = createServer((_request, response) => response.end("answer 42\n"));
-  t.teardown(async () => {
-    const running = children.filter(({ exitCode, signalCode }) => exitCode === null && signalCode === null);
-    const gone = running.map((child) => new Promise((resolve) => child.once("exit", resolve)));
-    for (const child of running) child.kill("SIGKILL");
-    await Promise.all(gone);
-    target.close();
-    target.closeAllConnections();
-    await authority.close();
-  });
-  await new Promise<void>((resolve) => target.listen(0, "127.0.0.1", resolve));
-  const targetAddress = `127.0.0.1:${(target.address() as AddressInfo).port}`;
+  t.teardown(() => authority.close());
+  const world = await openWorld(t);
+  const targetAddress = await startNodeExporter(world);
 
   const identity = (tier: string, name: string) => `heliograph://test/${tier}/${name}`;
   await Promise.all([
@@ -122,49 +86,35 @@ scrape_configs:
   const checked = await heliograph(["topology", "check", topologyFile]);
   t.equal(checked.code, 0, checked.stderr);
 
-  const logOf = (name: string) => join(dir, `${name}.log`);
-  const start = async (name: string, program: string, args: readonly string[]) => {
-    const log = await open(logOf(name), "a");
-    children.push(spawn(program, args, { cwd: "/", env: cleanEnv(), stdio: ["ignore", log.fd, log.fd] }));
-    await log.close();
-  };
   const startNats = async (name: string, place: readonly string[]) => {
     const files = ["--tls-ca", "ca.pem", "--tls-cert", `${name}.pem`, "--tls-key", `${name}.key`].map((word) =>
       word.startsWith("--") ? word : join(dir, word),
     );
-    const args = ["topology", "nats", topologyFile, ...place, "--store", join(dir, `${name}-store`), ...files];
+    const args = ["topology", "nats", topologyFile, ...place, "--store", join(world.dir, `${name}-store`), ...files];
     const made = await heliograph(args);
     t.equal(made.code, 0, made.stderr);
-    await writeFile(join(dir, `${name}.conf`), made.stdout, { mode: 0o600 });
-    await start(name, natsServer as string, ["--config", join(dir, `${name}.conf`)]);
+    await startNatsServer(world, name, made.stdout);
   };
-  const startTier = (tier: string, name: string) =>
-    start(name, launcher, [tier, "--topology", topologyFile, "--name", name, "--data", join(dir, "data", name)]);
 
   // In any order: whoever is first waits for the others.
-  await Promise.all([
-    startTier("secondary", "ams-s1"),
-    startTier("secondary", "ams-s2"),
-    startTier("primary", "ams-p1"),
-    startTier("primary", "ams-p2"),
-    startTier("global", "global-1"),
+  const [, refused] = await Promise.all([
+    startTier(world, "secondary", "ams-s1", topologyFile),
+    startTier(world, "secondary", "ams-s2", topologyFile),
+    startTier(world, "primary", "ams-p1", topologyFile),
+    startTier(world, "primary", "ams-p2", topologyFile),
+    startTier(world, "global", "global-1", topologyFile),
     startNats("ams-nats", ["--datacenter", "ams"]),
     startNats("hub-nats", ["--hub"]),
   ]);
 
-  const logs = async () =>
-    (await Promise.all(["ams-s1", "ams-p1", "global-1"].map((name) => readFile(logOf(name), "utf8")))).join("\n");
   const servers = [address.global, address.p1, address.p2].map((server) => `http://${server}`);
   for (const server of servers) {
     const seen = await until(`up at ${server}`, 20_000, async () => {
-      const found = await upAt(server);
+      const found = await valuesByDatacenter(server, "sum by (datacenter) (up)");
       return found.ams === undefined ? undefined : found;
-    }).catch(async (error: Error) => {
-      throw new Error(`${error.message}\n${await logs()}`);
     });
     t.same(seen, { ams: "1" });
   }
-  // The global may have asked a primary just before it listened; it asks again every two seconds.
   const status = await until("ams to be live, and both its primaries to answer", 10_000, async () => {
     const { data } = await getJson<{ data: FederationStatus }>(`${servers[0]}/api/v1/datacenters`, { timeoutMs });
     const ams = data.datacenters[0];
@@ -176,7 +126,7 @@ scrape_configs:
   );
 
   const refusal = await until("the refusal of ams-s2", 5000, async () =>
-    (await readFile(logOf("ams-s2"), "utf8")).split("\n").find((line) => line.includes("A primary refuses us")),
+    (await refused.log()).split("\n").find((line) => line.includes("A primary refuses us")),
   );
   t.match(
     JSON.parse(refusal).reason,

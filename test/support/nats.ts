@@ -11,8 +11,19 @@ import { silentLogger } from "#/lib/logger/logger.ts";
 import { systemRandom } from "#/lib/random/random.ts";
 import { connectNats, type NatsLink } from "#/lib/wire/jetstream.ts";
 import { freePort } from "#/test/support/port.ts";
+import { toolOrReason } from "#/test/support/tool.ts";
+import type { Program, World } from "#/test/support/world.ts";
 import { hubUserOf, renderDatacenterConfig, renderHubConfig } from "#/topology/nats.ts";
 import { type Topology, topologySchema } from "#/topology/schema.ts";
+
+export const natsServer = await toolOrReason("nats-server");
+
+/** In an end-to-end test's world. It may still be starting: whoever needs it waits, as in a real data centre. */
+export async function startNatsServer(world: World, name: string, config: string): Promise<Program> {
+  const file = join(world.dir, `${name}.conf`);
+  await writeFile(file, config, { mode: 0o600 });
+  return world.start(name, natsServer.path, ["--config", file]);
+}
 
 export interface TestNats {
   readonly url: string;
