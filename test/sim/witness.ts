@@ -96,7 +96,10 @@ export class Witness {
         scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, batch: batchKey(header) });
       });
       for (const each of scrapes) {
-        this.#told.set(`${each.instance} ${each.timestampMs} ${each.bodyMs}`, each);
+        const name = `${each.instance} ${each.timestampMs} ${each.bodyMs}`;
+        // Two secondaries may scrape one slot in the same millisecond: nothing in the samples tells these apart.
+        const other = this.#told.get(name);
+        if (!other || outranks(each, other)) this.#told.set(name, each);
       }
       this.counts.scrapes += scrapes.length;
       run.batches.set(header.sequence, scrapes);
