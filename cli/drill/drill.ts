@@ -32,7 +32,12 @@ export async function runDrill(options: ParsedOptions): Promise<number> {
   const length = readLength(options);
   const attach = options.text("attach");
   // Ctrl-C must end the demo and unmount what is mounted, which happens when this process exits.
-  for (const signal of stopSignals) process.once(signal, () => process.exit(exitCodes.failed));
+  for (const signal of stopSignals) {
+    process.once(signal, () => {
+      complain("heliograph drill: interrupted, and so nothing is proved; the files and logs stay.");
+      process.exit(exitCodes.failed);
+    });
+  }
   const place = attach === undefined ? await ownPlace(options, length, clock) : undefined;
   let passed = false;
   try {
