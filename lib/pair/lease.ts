@@ -6,7 +6,8 @@
 //
 // The fencing token is the revision at acquisition, so it grows from holder to holder, and whoever obeys a holder refuses a
 // lower one. Revisions begin again when the store lost its disk; therefore they are counted on from a base, the wall clock's
-// ms at the first acquisition in that store, which the record carries along.
+// ms at the first acquisition in that store, which the record carries along. A store that lost only its last writes counts
+// them again; therefore the base grows past every token that was seen here.
 
 import { Buffer } from "node:buffer";
 import { assert } from "#/lib/assert/assert.ts";
@@ -71,6 +72,8 @@ export class Lease {
   #revision = 0;
   #token = 0;
   #tokenBase = 0;
+  /** No token of any record that was read or written here is above it. */
+  #tokenFloor = 0;
   /** By the monotonic clock; held until then. */
   #untilMs = Number.NEGATIVE_INFINITY;
   #expiry: Timer | undefined;
@@ -149,13 +152,15 @@ export class Lease {
     const record = await store.read();
     if (record && record.revision !== this.#seen?.revision) {
       this.#seen = { revision: record.revision, value: parseValue(record.value), sinceMs: clock.monotonicMs() };
+      this.#tokenFloor = Math.max(this.#tokenFloor, this.#seen.value.tokenBase + record.revision);
     }
     if (!record) this.#seen = undefined;
     const seen = this.#seen;
     // Our own record is there when the answer to our write was lost: nobody else wrote since.
     const isFree = !seen || seen.value.holder === "" || seen.value.incarnation === incarnation;
     if (!isFree && clock.monotonicMs() - seen.sinceMs < this.#lengthOf(seen)) return;
-    this.#tokenBase = seen?.value.tokenBase || Math.floor(clock.nowMs());
+    const tokenBase = seen?.value.tokenBase || Math.floor(clock.nowMs());
+    this.#tokenBase = Math.max(tokenBase, this.#tokenFloor - (seen?.revision ?? 0));
     const sentMs = clock.monotonicMs();
     const revision = await store.write(this.#record(this.#options.holder), seen?.revision ?? 0);
     if (revision === undefined) return; // The other one was faster: the next look shows it.
@@ -189,6 +194,7 @@ export class Lease {
   #hold(revision: number, sentMs: number): void {
     const { clock, lengthMs } = this.#options;
     this.#revision = revision;
+    this.#tokenFloor = Math.max(this.#tokenFloor, this.#tokenBase + revision);
     this.#untilMs = sentMs + lengthMs * (1 - marginShare);
     this.#expiry?.cancel();
     this.#expiry = clock.after(this.#untilMs - clock.monotonicMs(), () => this.#dropIfOver());

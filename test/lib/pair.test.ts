@@ -86,6 +86,26 @@ t.test("a holder that closes hands over within half a second", async (t) => {
   await b.close();
 });
 
+t.test("tokens grow although the store lost its last writes in a power cut and counts them again", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  const [a, b] = [contender("a", store.client(clock), clock), contender("b", store.client(clock), clock, 2)];
+  a.start();
+  await clock.advance(10);
+  const synced = store.record!;
+  b.start();
+  await clock.advance(20_000);
+  await a.close();
+  await clock.advance(5000);
+  const token = b.token;
+  t.ok(token > 1_700_000_000_001 + 10, "many revisions after the one that is left");
+  store.rewind(synced);
+  await clock.advance(10_000);
+  t.equal(b.held(), true);
+  t.ok(b.token > token, `${b.token} after ${token}`);
+  await b.close();
+});
+
 t.test("a holder that dies is replaced after its lease, and not before", async (t) => {
   const clock = manualClock();
   const store = memoryLeaseStore();

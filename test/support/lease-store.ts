@@ -9,6 +9,8 @@ export interface MemoryLeaseStore {
   readonly record: LeaseRecord | undefined;
   /** The disk was replaced: everything is gone, and revisions begin again. */
   lose(): void;
+  /** The power failed: writes after that revision are gone, and their revisions are given again. */
+  rewind(to: LeaseRecord): void;
 }
 
 export function memoryLeaseStore(): MemoryLeaseStore {
@@ -21,6 +23,10 @@ export function memoryLeaseStore(): MemoryLeaseStore {
     lose() {
       record = undefined;
       revision = 0;
+    },
+    rewind(to) {
+      record = to;
+      revision = to.revision;
     },
     client(clock) {
       const client = {
