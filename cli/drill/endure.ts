@@ -36,7 +36,7 @@ export async function endure(options: {
     },
   });
   say(
-    `Seed ${seed}: ${script.length} steps in about ${minutes} min; --minutes ${minutes} --seed ${seed} repeats them.`,
+    `Seed ${seed}: ${script.length} steps in about ${minutes} min; --minutes ${minutes} --seed ${seed} repeats them (same sizes, same rights).`,
   );
   // What was scraped while the demo came up is not held against it.
   const fromMs = Math.ceil(clock.nowMs()) + intervalMs;
