@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix bench drill drill-once drill-short clean
+.PHONY: help prepare run test check fix bench drill drill-once drill-short sim clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
