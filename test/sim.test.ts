@@ -3,13 +3,14 @@ import { describe } from "#/test/sim/faults.ts";
 import { plants } from "#/test/sim/planted.ts";
 import { simulate } from "#/test/sim/simulate.ts";
 
-const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+/** The same one each time until the simulator runs on the log's twin; `make sim` takes fresh ones. */
+const seed = Number(process.env.SEED ?? 20_261_120);
 t.comment(`SEED=${seed}`);
 
 /** `make sim` runs hours; this is the share that fits beside other tests. */
 const minutes = 8;
 
-t.test("a federation keeps its promises through the faults of a fresh seed", async (t) => {
+t.test("a federation keeps its promises through the faults of a seed", async (t) => {
   const { faults, story, violations } = await simulate({ seed, minutes });
   t.same(violations, [], `SEED=${seed} node test/sim/main.ts --minutes ${minutes}`);
   if (violations.length > 0) for (const line of [...faults.map(describe), ...story.slice(-40)]) t.comment(line);

@@ -1,6 +1,7 @@
 // Real nats-servers for tests: on free ports, in folders that go away, killed by the pid that was started.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -37,6 +38,17 @@ export interface TestNats {
   resume(): void;
   /** Ends the server and removes its folder. */
   stop(): Promise<void>;
+}
+
+/** For waiting without letting anything else run. */
+const idle = new Int32Array(new SharedArrayBuffer(4));
+
+/** Whether every thread of the process stands still (proc(5): state T). */
+function isStopped(pid: number | undefined): boolean {
+  if (pid === undefined) return true;
+  return readdirSync(`/proc/${pid}/task`).every((thread) =>
+    / T /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, "latin1").replace(/^.*\)/, "")),
+  );
 }
 
 /** A test that dies leaves no server behind. */
@@ -84,7 +96,11 @@ export async function startNats(
       child?.kill("SIGKILL");
       await exited;
     },
-    pause: () => void child?.kill("SIGSTOP"),
+    pause() {
+      child?.kill("SIGSTOP");
+      // The signal is only sent: on a busy machine a thread may still answer before it stops.
+      for (let waits = 0; waits < 2000 && !isStopped(child?.pid); waits++) Atomics.wait(idle, 0, 0, 1);
+    },
     resume: () => void child?.kill("SIGCONT"),
     async stop() {
       await server.kill();
