@@ -8,7 +8,7 @@ import { call } from "#/cli/http.ts";
 import { type ParsedOptions, readDuration, UsageError } from "#/cli/options.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 
-/** A dark data centre must be seen within this (promised in the issue of the first version; docs/operating says so too). */
+/** A dark data centre must be seen within this (docs/start.md promises it). */
 const darkMsMax = 10_000;
 const pollMs = 1000;
 const answerMsMax = 3000;
