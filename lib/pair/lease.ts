@@ -58,6 +58,8 @@ interface LeaseValue {
 
 interface Seen {
   readonly revision: number;
+  /** The record as it was written. Revisions come again after a power cut of the store, records do not. */
+  readonly bytes: string;
   readonly value: LeaseValue;
   /** When this revision was seen first. */
   readonly sinceMs: number;
@@ -72,6 +74,7 @@ export class Lease {
   #revision = 0;
   #token = 0;
   #tokenBase = 0;
+  #writes = 0;
   /** No token of any record that was read or written here is above it. */
   #tokenFloor = 0;
   /** By the monotonic clock; held until then. */
@@ -150,8 +153,10 @@ export class Lease {
   async #contend(): Promise<void> {
     const { store, clock, incarnation } = this.#options;
     const record = await store.read();
-    if (record && record.revision !== this.#seen?.revision) {
-      this.#seen = { revision: record.revision, value: parseValue(record.value), sinceMs: clock.monotonicMs() };
+    const bytes = record && Buffer.from(record.value).toString();
+    if (record && bytes !== undefined && (record.revision !== this.#seen?.revision || bytes !== this.#seen.bytes)) {
+      const value = parseValue(record.value);
+      this.#seen = { revision: record.revision, bytes, value, sinceMs: clock.monotonicMs() };
       this.#tokenFloor = Math.max(this.#tokenFloor, this.#seen.value.tokenBase + record.revision);
     }
     if (!record) this.#seen = undefined;
@@ -239,7 +244,8 @@ export class Lease {
 
   #record(holder: string): Uint8Array {
     const { incarnation, lengthMs } = this.#options;
-    const fields = { version: 1, holder, incarnation, length_ms: lengthMs, token_base: this.#tokenBase };
+    const write = ++this.#writes;
+    const fields = { version: 1, holder, incarnation, write, length_ms: lengthMs, token_base: this.#tokenBase };
     return Buffer.from(JSON.stringify(fields));
   }
 }

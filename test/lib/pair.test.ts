@@ -106,6 +106,34 @@ t.test("tokens grow although the store lost its last writes in a power cut and c
   await b.close();
 });
 
+t.test("a revision that comes again after a power cut of the store is not taken for the old record", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  const away = store.client(clock);
+  const [a, b, c] = [
+    contender("a", store.client(clock), clock),
+    contender("b", away, clock, 2),
+    contender("c", store.client(clock), clock, 3),
+  ];
+  a.start();
+  await clock.advance(10);
+  const synced = store.record!;
+  b.start();
+  await clock.advance(10_000);
+  const { revision } = store.record!;
+  away.away = true;
+  await a.close();
+  store.rewind(synced);
+  c.start();
+  while (store.record!.revision < revision) await clock.advance(50);
+  t.equal(c.held(), true);
+  away.away = false;
+  await clock.advance(600);
+  t.equal(b.held(), false, "the other one's new record has the revision that was seen for seconds");
+  t.equal(c.held(), true);
+  await Promise.all([b.close(), c.close()]);
+});
+
 t.test("a holder that dies is replaced after its lease, and not before", async (t) => {
   const clock = manualClock();
   const store = memoryLeaseStore();
