@@ -1,16 +1,23 @@
 // What befalls the federation, planned from the seed before it begins: so that a story can be told again with one fault less.
+//
+// Faults that come alone rarely break anything that was thought of. So a good share comes as storms (storms.ts): some faults
+// within seconds, aimed at one place. Each part of a storm is a fault of its own, which shrinking may leave out; whom exactly
+// an aim means, the holder of a lease for instance, is found out when it strikes.
 
 import type { Random } from "#/lib/random/random.ts";
-import type { Direction } from "#/test/sim/network.ts";
-import type { Machine, Tier, World } from "#/test/sim/world.ts";
+import type { Direction, Link } from "#/test/sim/network.ts";
+import { type Aim, type Part, storms } from "#/test/sim/storms.ts";
+import type { Machine, Site, Tier, World } from "#/test/sim/world.ts";
 
-export const faultKinds = [
+/** Those that are planned. */
+const planned = [
   "crash_secondary",
   "crash_primary",
   "crash_global",
   "power_secondary",
   "power_primary",
   "power_global",
+  "power_site",
   "pause",
   "log_crash",
   "log_power",
@@ -32,63 +39,110 @@ export const faultKinds = [
   "target_layout",
   "operator_list",
 ] as const;
+
+/** What comes of them. */
+const consequences = ["disk_torn", "log_tail_lost"] as const;
+
+export const faultKinds = [...planned, ...consequences] as const;
+export type PlannedKind = (typeof planned)[number];
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface Fault {
-  readonly kind: FaultKind;
+  readonly kind: PlannedKind;
   readonly atMs: number;
   readonly lastsMs: number;
   /** Chooses whom it hits, and how hard: uniform in [0, 1). */
   readonly whom: number;
   readonly how: number;
+  /** Where in the data centre that `whom` chooses; without it, anywhere that the kind can strike. */
+  readonly aim?: Aim;
+  readonly storm?: string;
 }
 
-/** About one a minute; a fifth lasts long enough for leases, patience and buffers to end. */
+const stormShare = 0.45;
+/** So that a fault a minute comes on average, with storms of 2.9 parts. */
+const gapMsMax = 200_000;
+
+/** A fifth of those that come alone lasts long enough for leases, patience and buffers to end. */
 export function planFaults(random: Random, untilMs: number): readonly Fault[] {
   const faults: Fault[] = [];
   for (let atMs = 20_000; ; ) {
-    atMs += random.next() * 120_000;
-    const long = random.next() < 0.2;
-    const lastsMs = (long ? 20_000 : 500) + random.next() * (long ? 160_000 : 20_000);
-    const kind = faultKinds[random.below(faultKinds.length)]!;
-    if (atMs > untilMs) return faults;
-    faults.push({ kind, atMs, lastsMs, whom: random.next(), how: random.next() });
+    atMs += random.next() * gapMsMax;
+    if (atMs > untilMs) return faults.toSorted((a, b) => a.atMs - b.atMs);
+    if (random.next() < stormShare) faults.push(...planStorm(random, atMs));
+    else faults.push(planOne(random, atMs));
   }
 }
 
+function planOne(random: Random, atMs: number): Fault {
+  const long = random.next() < 0.2;
+  const lastsMs = (long ? 20_000 : 500) + random.next() * (long ? 160_000 : 20_000);
+  const kind = planned[random.below(planned.length)]!;
+  return { kind, atMs, lastsMs, whom: random.next(), how: random.next() };
+}
+
+function planStorm(random: Random, beganMs: number): readonly Fault[] {
+  const { name, parts } = storms[random.below(storms.length)]!;
+  // The same for all parts: one place, and the same machine where the aim is the same.
+  const whom = random.next();
+  const between = ([min, max]: Part["afterSeconds"]) => 1000 * (min + random.next() * (max - min));
+  return parts.flatMap(({ afterSeconds, aim, kinds, lastsSeconds, odds = 1 }) => {
+    const kind = kinds[random.below(kinds.length)]!;
+    const atMs = beganMs + between(afterSeconds);
+    const fault = { kind, atMs, lastsMs: between(lastsSeconds), whom, how: random.next(), aim, storm: name };
+    return random.next() < odds ? [fault] : [];
+  });
+}
+
 export function describe(fault: Fault): string {
-  const { kind, atMs, lastsMs, whom, how } = fault;
-  return `${kind} at ${(atMs / 1000).toFixed(1)} s for ${(lastsMs / 1000).toFixed(1)} s (${whom.toFixed(3)}, ${how.toFixed(3)})`;
+  const { aim, kind, atMs, lastsMs, storm, whom, how } = fault;
+  const place = storm ? ` at ${aim} in ${storm}` : "";
+  return `${kind}${place} at ${(atMs / 1000).toFixed(1)} s for ${(lastsMs / 1000).toFixed(1)} s (${whom.toFixed(3)}, ${how.toFixed(3)})`;
 }
 
 /** Does it now, and undoes it when its time is over. `hit` is called when something felt it. */
 export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => void): void {
-  const { kind, lastsMs, how } = fault;
+  const { aim, how, kind, lastsMs } = fault;
   const later = (undo: () => void) => void world.scheduler.after(lastsMs, undo);
   const pick = <T>(all: readonly T[]): T => all[Math.floor(fault.whom * all.length)]!;
   const tell = (what: string) => world.tell(`FAULT ${kind}: ${what} for ${Math.round(lastsMs)} ms`);
-  const machineOf = (...tiers: readonly Tier[]) => pick(world.machines.filter(({ tier }) => tiers.includes(tier)));
   const site = pick(world.sites);
+  const machineOf = (...tiers: readonly Tier[]): Machine =>
+    machineAt(world, fault, site) ?? pick(world.machines.filter(({ tier }) => tiers.includes(tier)));
   const counted = (read: () => number) => {
     const before = read();
     later(() => {
       if (read() > before) hit(kind);
     });
   };
+  const cutPower = (machine: Machine) => {
+    const { hits } = machine.disk;
+    const before = hits.lostSectors;
+    world.kill(machine);
+    machine.disk.powerCut();
+    if (hits.lostSectors > before) hit("disk_torn");
+  };
+  const stopLog = (power: boolean) => {
+    const before = site.log.hits.lostEntries;
+    if (power) site.log.powerCut();
+    else site.log.kill();
+    if (site.log.hits.lostEntries === before) return;
+    hit("log_tail_lost");
+    world.witness.lost(site.datacenter.name);
+  };
 
   const crash = (machine: Machine, power: boolean) => {
     tell(machine.name);
     if (machine.process && !machine.process.dead) hit(kind);
-    world.kill(machine);
-    if (power) machine.disk.powerCut();
+    if (power) cutPower(machine);
+    else world.kill(machine);
     later(() => world.start(machine));
   };
   const cut = (...directions: readonly Direction[]) => {
-    const all = [...world.links, ...world.sites.map((each) => [`${each.datacenter.name}/leaf`, each.leaf] as const)];
-    const [name, link] = pick(all);
+    const [name, link] = linkAt(world, fault, site) ?? pick(linksOf(world));
     tell(name);
     hit(kind);
-    if (kind === "delay") link.delayMs = 20 + how * 1500;
+    if (kind === "delay") link.delayMs = 20 + how * (aim ? 700 : 1500);
     else link.cut(...directions);
     later(() => link.heal());
   };
@@ -112,6 +166,18 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     case "power_global":
       crash(machineOf("global"), true);
       return;
+    case "power_site": {
+      tell(site.datacenter.name);
+      if (site.log.up) hit(kind);
+      stopLog(true);
+      later(() => site.log.start());
+      for (const [i, machine] of world.machines.filter((each) => each.datacenter === site.datacenter).entries()) {
+        cutPower(machine);
+        // They do not all take the same time to start.
+        world.scheduler.after(lastsMs + ((how * 100 * (i + 1)) % 7) * 1000, () => world.start(machine));
+      }
+      return;
+    }
     case "pause": {
       const { process, name } = machineOf("secondary", "primary", "global");
       tell(name);
@@ -124,8 +190,7 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     case "log_power":
       tell(site.datacenter.name);
       if (site.log.up) hit(kind);
-      if (kind === "log_power") site.log.powerCut();
-      else site.log.kill();
+      stopLog(kind === "log_power");
       later(() => site.log.start());
       return;
     case "log_stands":
@@ -159,17 +224,18 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       cut("down");
       return;
     case "reset": {
-      const busy = [...world.links].filter(([, link]) => link.busy);
+      const aimed = linkAt(world, fault, site);
+      const busy = aimed ? [aimed] : linksOf(world).filter(([, link]) => link.busy);
       if (busy.length === 0) return;
       const [name, link] = pick(busy);
       tell(name);
-      hit(kind);
+      if (link.busy) hit(kind);
       link.breakAll();
       return;
     }
     case "clock_step": {
-      const machine = pick(world.machines);
-      const byMs = (how - 0.5) * (how > 0.8 || how < 0.2 ? 30_000 : 1500);
+      const machine = machineOf("secondary", "primary", "global");
+      const byMs = (how - 0.5) * (how > 0.8 || how < 0.2 ? 30_000 : 1500) * (aim ? 4 : 1);
       tell(`${machine.name} by ${Math.round(byMs)} ms`);
       hit(kind);
       machine.clock.offsetMs += byMs;
@@ -181,7 +247,7 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     case "disk_slow":
     case "disk_full":
     case "disk_failing": {
-      const { disk, name } = pick(world.machines);
+      const { disk, name } = machineOf("secondary", "primary", "global");
       tell(name);
       counted(() =>
         kind === "disk_slow" ? disk.hits.slow : kind === "disk_full" ? disk.hits.full : disk.hits.failing,
@@ -225,5 +291,74 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       return;
     default:
       kind satisfies never;
+  }
+}
+
+function linksOf(world: World): readonly (readonly [string, Link])[] {
+  return [...world.links, ...world.sites.map(({ datacenter, leaf }) => [`${datacenter.name}/leaf`, leaf] as const)];
+}
+
+/** What is left of `whom` when the data centre is chosen by it. */
+function within(world: World, { whom }: Fault): number {
+  return (whom * world.sites.length) % 1;
+}
+
+function machineAt(world: World, fault: Fault, site: Site): Machine | undefined {
+  const at = Math.floor(within(world, fault) * 2);
+  const tierOf = (tier: Tier) =>
+    world.machines.filter((each) => each.tier === tier && (tier === "global" || each.datacenter === site.datacenter));
+  const holderOf = (tier: Tier, other: boolean) => {
+    const pair = tierOf(tier);
+    const holder = world.witness.holderOf(tier === "global" ? "global" : site.datacenter.name);
+    const found = pair.findIndex(({ name }) => holder.startsWith(`${name}#`));
+    const first = found < 0 ? at : found;
+    return pair[other ? 1 - first : first];
+  };
+  switch (fault.aim) {
+    case "secondary":
+      return tierOf("secondary")[at];
+    case "other_secondary":
+      return tierOf("secondary")[1 - at];
+    case "primary":
+      return tierOf("primary")[at];
+    case "other_primary":
+      return tierOf("primary")[1 - at];
+    case "global":
+      return tierOf("global")[at];
+    case "other_global":
+      return tierOf("global")[1 - at];
+    case "holder":
+      return holderOf("primary", false);
+    case "candidate":
+      return holderOf("primary", true);
+    case "global_holder":
+      return holderOf("global", false);
+    default:
+      return undefined;
+  }
+}
+
+function linkAt(world: World, fault: Fault, site: Site): readonly [string, Link] | undefined {
+  const linkOf = (name: string) => [name, world.links.get(name)!] as const;
+  const at = (aim: Aim) => machineAt(world, { ...fault, aim }, site)!.name;
+  switch (fault.aim) {
+    case "leaf":
+      return [`${site.datacenter.name}/leaf`, site.leaf];
+    case "primary":
+    case "other_primary":
+    case "holder":
+    case "candidate":
+      return linkOf(`${at(fault.aim)}/log`);
+    case "global":
+    case "other_global":
+    case "global_holder":
+      return linkOf(`${at(fault.aim)}/hub`);
+    case "secondary":
+    case "other_secondary":
+      return linkOf(`${at(fault.aim)}/${at("primary")}`);
+    case "secondary_other_way":
+      return linkOf(`${at("secondary")}/${at("other_primary")}`);
+    default:
+      return undefined;
   }
 }

@@ -4,12 +4,15 @@ import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { type Fault, type FaultKind, planFaults, strike } from "#/test/sim/faults.ts";
 import type { Plant } from "#/test/sim/planted.ts";
+import { worldBeganMs } from "#/test/sim/process.ts";
 import type { Violation } from "#/test/sim/witness.ts";
 import { World } from "#/test/sim/world.ts";
 
 /** After the last fault is over: longer than every patience, lease, retry and hole that waits for heartbeats. */
 const healingMs = 4 * minuteMs;
-const lookEveryMs = 10 * minuteMs;
+/** A look at everything is dear: on the way only the last minutes are looked at, when a fault has just begun. */
+const lookAfterMs = 2 * secondMs;
+const lookBackMs = 3 * minuteMs;
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -51,12 +54,14 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
       scheduler.at(fault.atMs, () => strike(world, fault, (kind) => hits.set(kind, (hits.get(kind) ?? 0) + 1)));
     }
     const lastMs = faults.reduce((last, { atMs, lastsMs }) => Math.max(last, atMs + lastsMs), minutes * minuteMs);
-    for (let atMs = lookEveryMs; atMs < lastMs && !isOver(); atMs += lookEveryMs) {
-      await scheduler.run(atMs, isOver);
-      await look(world, false);
+    for (const { atMs } of faults) {
+      if (isOver()) break;
+      if (atMs + lookAfterMs < scheduler.nowMs) continue;
+      await scheduler.run(atMs + lookAfterMs, isOver);
+      await look(world, { atTheEnd: false, fromMs: worldBeganMs + scheduler.nowMs - lookBackMs });
     }
     await scheduler.run(lastMs + healingMs, isOver);
-    if (!isOver()) await look(world, true);
+    if (!isOver()) await look(world, { atTheEnd: true, fromMs: 0 });
     return {
       seed,
       steps: scheduler.steps,
@@ -71,10 +76,11 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
   }
 }
 
-async function look(world: World, atTheEnd: boolean): Promise<void> {
+async function look(world: World, options: Parameters<World["witness"]["look"]>[2]): Promise<void> {
   for (const { name, ready, source, tier } of world.machines) {
     if (tier !== "global") continue;
-    if (source && ready()) await world.witness.look(name, source, { atTheEnd });
-    else if (atTheEnd) world.witness.violated("accepted_lost", `${name} does not answer after everything healed`);
+    if (source && ready()) await world.witness.look(name, source, options);
+    else if (options.atTheEnd)
+      world.witness.violated("accepted_lost", `${name} does not answer after everything healed`);
   }
 }

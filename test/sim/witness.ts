@@ -7,7 +7,10 @@
 //     never_told       a global has a sample that no target told
 //     doubled          a slot has two scrapes at one global
 //     outranked        a global has a slot's lesser scrape although the better one was accepted
-//     token_back, two_holders, generation_back    the lease
+//     durable_early    a secondary is told `durable` before both globals said so; held_early: `held`, before both primaries
+//     token_back, two_holders    who acts under the pair's lease
+//     generation_back  a primary wrote, or a secondary took, an older generation than before
+//     reader_back      a replica went back in its log although the log lost nothing
 //     watermark_back   a replica took back what it had said to be durable
 //     thrown           the code threw where nobody expected it
 
@@ -15,9 +18,11 @@ import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { decodeGeneration } from "#/lib/codec/generation.ts";
 import type { AppendRequest, BackChannel } from "#/lib/commitlog/commitlog.ts";
+import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
-import type { LogEntry } from "#/lib/model/log.ts";
+import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
 import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
+import type { ReplicaReport } from "#/lib/model/report.ts";
 import { reportRows } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
@@ -52,7 +57,23 @@ interface Run {
   durable: number;
 }
 
+interface Holder {
+  readonly token: number;
+  readonly holder: string;
+  readonly others: ReadonlySet<string>;
+}
+
+/** How far one life of a replica had come with a log. */
+interface Reader {
+  readonly position: LogPosition;
+  /** Losses of that log that it may still stumble over have a higher number. */
+  readonly losses: number;
+}
+
 const violationsMax = 20;
+const replicasPerPair = 2;
+/** What a slot's other scrape may be away from it, so that both or neither is within a look's range. */
+const slotSpreadMs = 15_000;
 const reports = new Set<string>(reportRows);
 
 export class Witness {
@@ -63,13 +84,25 @@ export class Witness {
   readonly #runs = new Map<string, Run>();
   /** By instance, timestamp and the time in the body. */
   readonly #told = new Map<string, Told>();
-  readonly #watermarks = new Map<string, number>();
-  readonly #tokens = new Map<string, { token: number; holder: string; others: Set<string> }>();
-  readonly #generations = new Map<string, { number: number; token: number }>();
+  /** By run, then by replica of that tier: what it said to be durable. */
+  readonly #watermarks = {
+    primary: new Map<string, Map<string, number>>(),
+    global: new Map<string, Map<string, number>>(),
+  };
+  readonly #tokens = new Map<string, Holder>();
+  readonly #written = new Map<string, Generation>();
+  readonly #taken = new Map<string, Generation>();
+  readonly #readers = new Map<string, Reader>();
+  readonly #losses = new Map<string, number>();
 
   constructor(options: { readonly targets: SimTargets; readonly scheduler: Scheduler }) {
     this.#targets = options.targets;
     this.#scheduler = options.scheduler;
+  }
+
+  /** The process that last said that it has the say among the primaries of a data centre, or the globals; "" before. */
+  holderOf(pair: string): string {
+    return this.#tokens.get(pair)?.holder ?? "";
   }
 
   violated(code: string, message: string): void {
@@ -80,6 +113,9 @@ export class Witness {
   /** Of one secondary's store: told of each value that is put. */
   spool(datacenter: string, secondary: string): (key: string, value: Uint8Array) => void {
     return (key, value) => {
+      if (key === "meta/generation") return this.#takes(secondary, decodeGeneration(value));
+      // A new start: what it had taken may not have reached the disk.
+      if (key === "meta/boot_epoch") this.#taken.delete(secondary);
       if (!key.startsWith("batch/")) return;
       const header = readBatchHeader(value);
       if (header.datacenter !== datacenter || header.secondary !== secondary) {
@@ -111,26 +147,25 @@ export class Witness {
       const header = readBatchHeader(entry.payload);
       if (id !== batchKey(header)) this.violated("never_told", `${id} holds ${batchKey(header)}`);
       this.#runOf(header).appended.add(header.sequence);
-    } else if (entry.kind === "generation") {
-      const { number, token, primary } = decodeGeneration(entry.payload);
-      const last = this.#generations.get(datacenter);
-      if (last && token === last.token && number <= last.number) {
-        // Written again after the log lost it, or because its answer was lost: then it is the same number.
-        if (number < last.number) {
-          this.violated("generation_back", `${primary} wrote ${number} after ${last.number} under token ${token}`);
-        }
-      }
-      if (!last || token >= last.token) this.#generations.set(datacenter, { number, token });
-    }
+    } else if (entry.kind === "generation") this.#writes(datacenter, decodeGeneration(entry.payload));
+  }
+
+  /** The log of that data centre, or the hub's copy of all, lost entries: who has read them will go back. */
+  lost(log: string): void {
+    this.#losses.set(log, (this.#losses.get(log) ?? 0) + 1);
   }
 
   /** A secondary hears that. */
   heard(datacenter: string, secondary: string, message: unknown): void {
     const { ack } = message as PushResponse;
     if (!ack) return;
-    const { bootEpoch, shard, run: number, accepted, durable } = ack;
-    const run = this.#runs.get(runKey({ datacenter, secondary, bootEpoch, shard, run: number }));
+    const { bootEpoch, shard, run: number, accepted, durable, held } = ack;
+    const key = runKey({ datacenter, secondary, bootEpoch, shard, run: number });
+    const run = this.#runs.get(key);
     if (!run) return;
+    // No fault here keeps a global away for an hour, from when on it would be left out.
+    this.#expectSaid("durable_early", key, durable, this.#watermarks.global);
+    this.#expectSaid("held_early", key, held, this.#watermarks.primary);
     run.accepted = Math.max(run.accepted, accepted);
     run.durable = Math.max(run.durable, durable);
   }
@@ -140,19 +175,32 @@ export class Witness {
     return {
       subscribe: (callback) => channel.subscribe(callback),
       publish: (report) => {
-        for (const watermark of report.watermarks) {
-          const key = `${report.replica} ${runKey(watermark)}`;
-          const before = this.#watermarks.get(key) ?? 0;
-          if (watermark.sequence < before) {
-            this.violated("watermark_back", `${key}: ${watermark.sequence} after ${before}`);
-          }
-          this.#watermarks.set(key, watermark.sequence);
-        }
         const pair = report.tier === "global" ? "global" : report.datacenter;
         if (report.leaseToken > 0) this.#holds(pair, report.leaseToken, process.name);
+        if (report.position) this.#reads(process.name, report, report.position);
+        const ofTier = this.#watermarks[report.tier];
+        for (const watermark of report.watermarks) {
+          const key = runKey(watermark);
+          let said = ofTier.get(key);
+          if (!said) ofTier.set(key, (said = new Map()));
+          const before = said.get(report.replica) ?? 0;
+          if (watermark.sequence < before) {
+            this.violated("watermark_back", `${report.replica} ${key}: ${watermark.sequence} after ${before}`);
+          }
+          said.set(report.replica, watermark.sequence);
+        }
         channel.publish(report);
       },
     };
+  }
+
+  #expectSaid(code: string, key: string, told: number, ofTier: ReadonlyMap<string, ReadonlyMap<string, number>>): void {
+    if (told === 0) return;
+    const said = [...(ofTier.get(key) ?? [])];
+    const enough = said.filter(([, sequence]) => sequence >= told);
+    if (enough.length >= replicasPerPair) return;
+    const text = said.map(([name, sequence]) => `${name} ${sequence}`).join(", ");
+    this.violated(code, `${key}: ${told} was told, and was said by: ${text}`);
   }
 
   #holds(pair: string, token: number, holder: string): void {
@@ -164,9 +212,46 @@ export class Witness {
     else if (known.holder !== holder) this.violated("two_holders", `${holder} and ${known.holder} hold ${token}`);
   }
 
-  /** What a global has of everything that is durable; at the end of everything that was accepted, too. */
-  async look(name: string, source: SampleSource, options: { readonly atTheEnd: boolean }): Promise<void> {
-    const found = await this.#read(name, source);
+  #reads(process: string, { datacenter, tier }: ReplicaReport, position: LogPosition): void {
+    const key = `${process} ${datacenter}`;
+    const losses = (this.#losses.get(datacenter) ?? 0) + (tier === "global" ? (this.#losses.get("hub") ?? 0) : 0);
+    const before = this.#readers.get(key);
+    const isBack = before !== undefined && comparePositions(position, before.position) < 0;
+    if (isBack && losses === before.losses) {
+      const from = `${before.position.stream} ${before.position.sequence}`;
+      this.violated("reader_back", `${key}: ${position.stream} ${position.sequence} after ${from}`);
+    }
+    this.#readers.set(key, { position, losses: isBack ? losses : (before?.losses ?? losses) });
+  }
+
+  #writes(datacenter: string, generation: Generation): void {
+    const last = this.#written.get(datacenter);
+    // The same one is written again after the log lost it, or because its answer was lost.
+    if (last && generation.token === last.token && generation.number < last.number) {
+      const { number, primary, token } = generation;
+      this.violated("generation_back", `${primary} wrote ${number} after ${last.number} under token ${token}`);
+    }
+    if (!last || isNewer(generation, last)) this.#written.set(datacenter, generation);
+  }
+
+  #takes(secondary: string, generation: Generation): void {
+    const last = this.#taken.get(secondary);
+    if (last && isNewer(last, generation)) {
+      const nameOf = ({ number, token }: Generation) => `${number} under ${token}`;
+      this.violated("generation_back", `${secondary} took ${nameOf(generation)} after ${nameOf(last)}`);
+    }
+    this.#taken.set(secondary, generation);
+  }
+
+  /**
+   * What a global has of everything from that wall time on that is durable; at the end of everything that was accepted, too.
+   */
+  async look(
+    name: string,
+    source: SampleSource,
+    options: { readonly atTheEnd: boolean; readonly fromMs: number },
+  ): Promise<void> {
+    const found = await this.#read(name, source, options.fromMs);
     const bySlot = new Map<string, Told>();
     let samples = 0;
     for (const [key, rows] of found) {
@@ -184,6 +269,7 @@ export class Witness {
     }
     this.counts.samples = samples;
     const expect = (told: Told, code: string) => {
+      if (told.timestampMs < options.fromMs + slotSpreadMs) return;
       const there = bySlot.get(`${told.instance} ${told.slot}`);
       if (!there) this.violated(code, `${name} lacks ${told.instance} at ${told.timestampMs} (${told.batch})`);
       else if (outranks(told, there) && options.atTheEnd) {
@@ -228,14 +314,14 @@ export class Witness {
     for (const row of truth.keys()) if (!rows.has(row)) this.violated("accepted_lost", `${where}: ${row} is missing`);
   }
 
-  async #read(name: string, source: SampleSource): Promise<Map<string, Map<string, number>>> {
+  async #read(name: string, source: SampleSource, fromMs: number): Promise<Map<string, Map<string, number>>> {
     const everything = {
       name: "job",
       operator: "=" as const,
       value: "node",
       matches: (text: string) => text === "node",
     };
-    const range = { fromMs: 0, untilMs: 8.64e15 };
+    const range = { fromMs, untilMs: 8.64e15 };
     const { series } = await source.select([everything], range, new AbortController().signal);
     const found = new Map<string, Map<string, number>>();
     for (const { labels, timesMs, values } of series) {
@@ -268,6 +354,13 @@ export class Witness {
     }
     return run;
   }
+}
+
+/** Below 0 when `a` comes first. Segments of one log are numbered in the order in which they were begun. */
+function comparePositions(a: LogPosition, b: LogPosition): number {
+  const [epochA, segmentA] = a.stream.split("-").slice(-2).map(Number) as [number, number];
+  const [epochB, segmentB] = b.stream.split("-").slice(-2).map(Number) as [number, number];
+  return epochA - epochB || segmentA - segmentB || a.sequence - b.sequence;
 }
 
 const targetLabels = new Set(["__name__", "job", "instance", "datacenter", "region"]);

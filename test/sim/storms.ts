@@ -1,0 +1,200 @@
+// Faults that come together: what breaks weak code is rarely one thing, but the second one within seconds at the same place.
+
+import type { PlannedKind } from "#/test/sim/faults.ts";
+
+/**
+ * Within one data centre and the globals. For faults of a line it means: a primary's to its log, a global's to the hub, a
+ * secondary's to a primary.
+ */
+export type Aim =
+  | "site"
+  | "leaf"
+  | "secondary"
+  | "other_secondary"
+  | "secondary_other_way"
+  | "primary"
+  | "other_primary"
+  | "global"
+  | "other_global"
+  | "holder"
+  | "candidate"
+  | "global_holder";
+
+export interface Part {
+  /** One of them. */
+  readonly kinds: readonly PlannedKind[];
+  readonly aim: Aim;
+  readonly afterSeconds: readonly [number, number];
+  readonly lastsSeconds: readonly [number, number];
+  /** How likely it comes with the others; surely when absent. */
+  readonly odds?: number;
+}
+
+interface Storm {
+  readonly name: string;
+  readonly parts: readonly Part[];
+}
+
+export const storms: readonly Storm[] = [
+  {
+    // The hub does not hear, and what it has not heard is lost.
+    name: "tail_unheard",
+    parts: [
+      { kinds: ["cut_both", "cut_up", "cut_down"], aim: "leaf", afterSeconds: [0, 0], lastsSeconds: [15, 60] },
+      { kinds: ["log_power"], aim: "site", afterSeconds: [2, 14], lastsSeconds: [0.5, 8] },
+      {
+        kinds: ["crash_primary", "power_primary"],
+        aim: "primary",
+        afterSeconds: [8, 30],
+        lastsSeconds: [1, 20],
+        odds: 0.6,
+      },
+      { kinds: ["crash_secondary"], aim: "secondary", afterSeconds: [0, 20], lastsSeconds: [1, 10], odds: 0.3 },
+    ],
+  },
+  {
+    name: "site_dark",
+    parts: [
+      { kinds: ["cut_both"], aim: "leaf", afterSeconds: [0, 0], lastsSeconds: [20, 90], odds: 0.6 },
+      { kinds: ["power_site"], aim: "site", afterSeconds: [1, 15], lastsSeconds: [1, 20] },
+    ],
+  },
+  {
+    // Whoever has the say cannot keep it, and its clock is no help.
+    name: "lease_lost",
+    parts: [
+      { kinds: ["clock_step"], aim: "holder", afterSeconds: [0, 4], lastsSeconds: [10, 60], odds: 0.7 },
+      { kinds: ["clock_step"], aim: "candidate", afterSeconds: [0, 4], lastsSeconds: [10, 60], odds: 0.4 },
+      {
+        kinds: ["cut_both", "cut_up", "cut_down", "delay"],
+        aim: "holder",
+        afterSeconds: [1, 4],
+        lastsSeconds: [2, 25],
+      },
+    ],
+  },
+  {
+    // Both reach for it at once, and everything takes its time.
+    name: "lease_race",
+    parts: [
+      { kinds: ["delay"], aim: "primary", afterSeconds: [0, 1], lastsSeconds: [15, 40] },
+      { kinds: ["delay"], aim: "other_primary", afterSeconds: [0, 1], lastsSeconds: [15, 40] },
+      { kinds: ["log_crash", "log_stands", "log_power"], aim: "site", afterSeconds: [1, 4], lastsSeconds: [3, 9] },
+    ],
+  },
+  {
+    name: "holder_sleeps",
+    parts: [
+      { kinds: ["pause"], aim: "holder", afterSeconds: [0, 0], lastsSeconds: [3, 15] },
+      {
+        kinds: ["crash_secondary", "operator_list", "pause"],
+        aim: "secondary",
+        afterSeconds: [0, 4],
+        lastsSeconds: [4, 30],
+      },
+      { kinds: ["delay"], aim: "candidate", afterSeconds: [0, 3], lastsSeconds: [4, 20], odds: 0.4 },
+    ],
+  },
+  {
+    name: "bad_disk_at_global",
+    parts: [
+      { kinds: ["disk_failing", "disk_full", "disk_slow"], aim: "global", afterSeconds: [0, 0], lastsSeconds: [1, 15] },
+      { kinds: ["power_global", "crash_global"], aim: "global", afterSeconds: [0.5, 12], lastsSeconds: [0.5, 10] },
+      { kinds: ["cut_both"], aim: "other_global", afterSeconds: [0, 4], lastsSeconds: [5, 60], odds: 0.4 },
+    ],
+  },
+  {
+    name: "bad_disk_at_site",
+    parts: [
+      {
+        kinds: ["disk_failing", "disk_full", "disk_slow"],
+        aim: "secondary",
+        afterSeconds: [0, 0],
+        lastsSeconds: [1, 10],
+      },
+      {
+        kinds: ["disk_failing", "disk_full", "disk_slow"],
+        aim: "primary",
+        afterSeconds: [0, 2],
+        lastsSeconds: [1, 10],
+        odds: 0.6,
+      },
+      { kinds: ["power_secondary"], aim: "secondary", afterSeconds: [0.5, 6], lastsSeconds: [0.5, 6] },
+      { kinds: ["power_primary"], aim: "primary", afterSeconds: [0.5, 6], lastsSeconds: [0.5, 6], odds: 0.6 },
+    ],
+  },
+  {
+    name: "new_layout_at_restart",
+    parts: [
+      { kinds: ["target_layout"], aim: "site", afterSeconds: [0, 4], lastsSeconds: [1, 1] },
+      { kinds: ["crash_secondary", "power_secondary"], aim: "secondary", afterSeconds: [0, 4], lastsSeconds: [0.5, 6] },
+      { kinds: ["crash_secondary"], aim: "other_secondary", afterSeconds: [2, 9], lastsSeconds: [0.5, 6], odds: 0.5 },
+      { kinds: ["crash_global"], aim: "global", afterSeconds: [1, 9], lastsSeconds: [0.5, 6], odds: 0.4 },
+    ],
+  },
+  {
+    name: "both_primaries",
+    parts: [
+      { kinds: ["crash_primary", "power_primary"], aim: "primary", afterSeconds: [0, 2], lastsSeconds: [0.5, 12] },
+      {
+        kinds: ["crash_primary", "power_primary"],
+        aim: "other_primary",
+        afterSeconds: [0, 2],
+        lastsSeconds: [0.5, 12],
+      },
+      { kinds: ["log_power"], aim: "site", afterSeconds: [0, 5], lastsSeconds: [0.5, 12], odds: 0.4 },
+    ],
+  },
+  {
+    name: "both_globals",
+    parts: [
+      { kinds: ["crash_global", "power_global"], aim: "global", afterSeconds: [0, 2], lastsSeconds: [0.5, 12] },
+      { kinds: ["crash_global", "power_global"], aim: "other_global", afterSeconds: [0, 2], lastsSeconds: [0.5, 12] },
+      { kinds: ["log_power"], aim: "site", afterSeconds: [0, 5], lastsSeconds: [0.5, 12], odds: 0.5 },
+    ],
+  },
+  {
+    // One global hears, the other does not, and what the other lacks is lost.
+    name: "one_global_deaf",
+    parts: [
+      { kinds: ["cut_both", "cut_up", "cut_down"], aim: "global", afterSeconds: [0, 0], lastsSeconds: [15, 90] },
+      { kinds: ["log_power"], aim: "site", afterSeconds: [2, 14], lastsSeconds: [0.5, 8] },
+      { kinds: ["crash_global"], aim: "other_global", afterSeconds: [1, 14], lastsSeconds: [0.5, 20], odds: 0.3 },
+    ],
+  },
+  {
+    // What was sent to one primary and not answered goes to the other one, and arrives twice.
+    name: "twice_on_the_way",
+    parts: [
+      { kinds: ["cut_down", "cut_both", "delay"], aim: "secondary", afterSeconds: [0, 0], lastsSeconds: [4, 40] },
+      {
+        kinds: ["cut_down", "cut_both", "delay", "reset"],
+        aim: "secondary_other_way",
+        afterSeconds: [2, 20],
+        lastsSeconds: [4, 30],
+        odds: 0.6,
+      },
+      {
+        kinds: ["log_stands", "log_full", "log_crash"],
+        aim: "site",
+        afterSeconds: [0, 10],
+        lastsSeconds: [2, 15],
+        odds: 0.6,
+      },
+    ],
+  },
+  {
+    // A target goes from one secondary to the other and back, while either still scrapes it.
+    name: "moves",
+    parts: [
+      { kinds: ["pause", "crash_secondary"], aim: "secondary", afterSeconds: [0, 0], lastsSeconds: [3, 20] },
+      {
+        kinds: ["pause", "crash_secondary", "clock_step"],
+        aim: "other_secondary",
+        afterSeconds: [3, 14],
+        lastsSeconds: [3, 20],
+      },
+      { kinds: ["cut_both", "log_stands"], aim: "holder", afterSeconds: [2, 14], lastsSeconds: [2, 12], odds: 0.4 },
+    ],
+  },
+];
