@@ -18,6 +18,10 @@ export interface TwinMessage {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+export type PublishAnswer =
+  | { readonly stream: string; readonly seq: number; readonly duplicate?: true }
+  | { readonly error: { readonly code: number; readonly err_code: number; readonly description: string } };
+
 export interface JetStreamHost {
   readonly clock: Clock;
   readonly random: Random;
@@ -104,7 +108,7 @@ export class TwinJetStream {
   }
 
   /** What a publisher is answered. The order of the checks is the server's: a known id comes before the size. */
-  publish(stream: TwinStream, { subject, payload, headers }: TwinMessage): object {
+  publish(stream: TwinStream, { subject, payload, headers }: TwinMessage): PublishAnswer {
     const nowMs = this.#host.clock.nowMs();
     const { name, max_msg_size } = stream.config;
     if (this.#host.diskFull) return { error: noResources };

@@ -73,7 +73,7 @@ export class TwinLeaf {
     if (!wire) return false;
     const to = direction === "up" ? this.#hub : this.#datacenter;
     const run = to.run;
-    wire.send(direction, message.payload.length + 100, () =>
+    wire.sendLoose(direction, message.payload.length + 100, () =>
       to.enter(() => {
         if (to.run === run) to.deliver(message);
       }),

@@ -20,6 +20,17 @@ export interface TwinLineOptions {
   readonly bytesPerSecondMax?: number;
 }
 
+/** Shares of the messages that meet it, on lines where it is asked for: worse than TCP, as a slow consumer's server may be. */
+export interface Mishaps {
+  readonly loss: number;
+  readonly duplicate: number;
+  /** Up to `mishapDelayMsMax` late, so that later ones may come before it. */
+  readonly reorder: number;
+}
+
+export const noMishaps: Mishaps = { loss: 0, duplicate: 0, reorder: 0 };
+const mishapDelayMsMax = 300;
+
 /** TCP's repetitions grow rarer during a cut: so long after a heal the next one may come. */
 const repetitionDelayMsMax = 1000;
 
@@ -28,6 +39,9 @@ export class TwinLine {
   delayMs: number;
   jitterMs: number;
   bytesPerSecondMax: number;
+  mishaps = noMishaps;
+  /** How many messages met each. */
+  readonly hits = { loss: 0, duplicate: 0, reorder: 0 };
   readonly clock: Clock;
   readonly random: Random;
   readonly #isCut = { up: false, down: false };
@@ -61,6 +75,11 @@ export class TwinLine {
   isCut(direction: LineDirection | "both"): boolean {
     if (direction === "both") return this.#isCut.up || this.#isCut.down;
     return this.#isCut[direction];
+  }
+
+  /** Somebody has a connection over it. */
+  get busy(): boolean {
+    return this.#wires.size > 0;
   }
 
   /** One connection's two ways. `onReset` is called once, at either end's reset. */
@@ -108,6 +127,22 @@ export class Wire {
     const sendingMs = bytesPerSecondMax > 0 ? (bytes / bytesPerSecondMax) * 1000 : 0;
     way.lastDueMs = Math.max(way.lastDueMs + sendingMs, nowMs + delayMs + sendingMs + jitterMs * random.next());
     this.#arrive(direction, { deliver, due: false }, way.lastDueMs - nowMs);
+  }
+
+  /** As `send`, for a message that may meet the line's mishaps. */
+  sendLoose(direction: LineDirection, bytes: number, deliver: () => void): void {
+    const { clock, hits, mishaps, random } = this.#line;
+    const send = () => this.send(direction, bytes, deliver);
+    const late = () => void clock.after(random.next() * mishapDelayMsMax, send);
+    const meets = (mishap: keyof Mishaps) => {
+      if (mishaps[mishap] === 0 || random.next() >= mishaps[mishap]) return false;
+      hits[mishap]++;
+      return true;
+    };
+    if (meets("loss")) return;
+    if (meets("duplicate")) late();
+    if (meets("reorder")) late();
+    else send();
   }
 
   /** What the line held back during a cut goes on. */

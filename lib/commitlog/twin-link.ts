@@ -5,7 +5,7 @@
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
-import { type Delivery, emptyPayload, type TwinMessage } from "#/lib/commitlog/twin-jetstream.ts";
+import type { Delivery, TwinMessage } from "#/lib/commitlog/twin-jetstream.ts";
 import type { TwinLine, Wire } from "#/lib/commitlog/twin-line.ts";
 import { subjectMatches } from "#/lib/commitlog/twin-stream.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
@@ -244,11 +244,14 @@ class Connection {
       account: options.account,
       inbox,
       patterns: new Set(),
-      accepted: () => this.#down(emptyPayload, () => this.#up()),
-      send: (message) => this.#down(message.payload, () => this.#on.onMessage(message)),
+      accepted: () => this.#wire.send("down", envelopeBytes, () => this.#hear(() => this.#up())),
+      send: (message) =>
+        this.#wire.sendLoose("down", envelopeBytes + message.payload.length, () =>
+          this.#hear(() => this.#on.onMessage(message)),
+        ),
       hangUp: (losesAnswers) => {
         if (losesAnswers) this.#wire.drop("down");
-        this.#down(emptyPayload, () => this.#break());
+        this.#wire.send("down", envelopeBytes, () => this.#hear(() => this.#break()));
       },
     };
   }
@@ -259,7 +262,7 @@ class Connection {
   }
 
   send(message: TwinMessage): void {
-    this.#wire.send("up", envelopeBytes + message.payload.length, () =>
+    this.#wire.sendLoose("up", envelopeBytes + message.payload.length, () =>
       this.#options.port.receive(this.#session, message),
     );
   }
@@ -282,12 +285,10 @@ class Connection {
     this.#wire.close();
   }
 
-  #down(payload: Uint8Array, deliver: () => void): void {
-    this.#wire.send("down", envelopeBytes + payload.length, () =>
-      this.#options.enter(() => {
-        if (!this.#isOver) deliver();
-      }),
-    );
+  #hear(deliver: () => void): void {
+    this.#options.enter(() => {
+      if (!this.#isOver) deliver();
+    });
   }
 
   #up(): void {

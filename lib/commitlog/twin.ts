@@ -8,7 +8,13 @@ import { Buffer } from "node:buffer";
 import { assert } from "#/lib/assert/assert.ts";
 import { minuteMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
-import { type Delivery, emptyPayload, TwinJetStream, type TwinMessage } from "#/lib/commitlog/twin-jetstream.ts";
+import {
+  type Delivery,
+  emptyPayload,
+  type PublishAnswer,
+  TwinJetStream,
+  type TwinMessage,
+} from "#/lib/commitlog/twin-jetstream.ts";
 import { type LeafEnd, TwinLeaf } from "#/lib/commitlog/twin-leaf.ts";
 import type { TwinLine } from "#/lib/commitlog/twin-line.ts";
 import { type ServerPort, type Session, TwinLink } from "#/lib/commitlog/twin-link.ts";
@@ -25,6 +31,8 @@ export interface TwinServerOptions {
   readonly random: Random;
   /** How often the disk is synced; 0: before each acknowledgement. 2.9.10 does it each 60 s. */
   readonly syncEveryMs?: number;
+  /** Sees what is published to a stream, and what the publisher is answered. */
+  readonly onPublished?: (message: TwinMessage, answer: PublishAnswer) => void;
 }
 
 /** What a power cut finds of one stream. */
@@ -145,6 +153,11 @@ export class TwinServer {
     this.diskFull = false;
   }
 
+  /** What waits for a server that is paused. */
+  get heldBack(): number {
+    return this.#backlog.length;
+  }
+
   /** SIGSTOP: it hears and says nothing until `resume`; what was sent to it meanwhile is carried out then, wanted or not. */
   pause(): void {
     if (this.#run !== 0) this.#isPaused = true;
@@ -240,7 +253,7 @@ export class TwinServer {
     if (!account) {
       const { clock, random } = this.#options;
       const isFull = () => this.diskFull;
-      account = new TwinAccount(this.domain, () => this.#isReady, {
+      account = new TwinAccount(this.domain, () => this.#isReady, this.#options.onPublished, {
         clock,
         random,
         get diskFull() {
@@ -307,14 +320,17 @@ class TwinAccount {
   leaf: { send(message: TwinMessage): boolean; readonly datacenter: string } | undefined;
   readonly #domain: string;
   readonly #isReady: () => boolean;
+  readonly #onPublished: TwinServerOptions["onPublished"];
 
   constructor(
     domain: string,
     isReady: () => boolean,
+    onPublished: TwinServerOptions["onPublished"],
     host: Omit<ConstructorParameters<typeof TwinJetStream>[0], "send">,
   ) {
     this.#domain = domain;
     this.#isReady = isReady;
+    this.#onPublished = onPublished;
     const send = (message: TwinMessage) => this.route(message);
     this.jetStream = new TwinJetStream(
       Object.defineProperties({ send }, Object.getOwnPropertyDescriptors(host)) as never,
@@ -353,6 +369,7 @@ class TwinAccount {
     const stream = this.#isReady() ? this.jetStream.streamFor(to) : undefined;
     if (stream) {
       const answer = this.jetStream.publish(stream, message);
+      this.#onPublished?.(message, answer);
       if (message.reply !== "") this.#answerJson(message.reply, answer);
       isTaken = true;
     }

@@ -1,123 +1,114 @@
-// The network between secondaries and primaries: streams over connections that are slow, cut one way or both, reset or stalled.
+// The network: lines between machines, and the streams between secondaries and primaries over them. What goes on a line to a log
+// server is lib/commitlog/twin-link.ts' affair.
 //
 // A cut holds messages back, as TCP does, until it heals or until an end gives the connection up; the two ends do so at
 // different times. So what a secondary takes for lost may have arrived, and arrives while it sends the same to the other
 // primary.
 
+import { type LineDirection, noMishaps, TwinLine, type Wire } from "#/lib/commitlog/twin-line.ts";
 import type { Random } from "#/lib/random/random.ts";
 import { type PrimaryClient, type PrimaryHandlers, type Session, WireError } from "#/lib/wire/session.ts";
+import { worldClock } from "#/test/sim/clock.ts";
 import type { SimProcess } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
 
 /** When an end that hears nothing gives a connection up. */
 const silentMsMin = 8000;
 const silentMsSpread = 12_000;
+const usualDelayMs = 0.5;
+const streamBytes = 1000;
 
-export type Direction = "up" | "down";
+export type Direction = LineDirection;
 
 /** Between two machines; `up` leads from the one that connects. */
 export class Link {
-  delayMs = 1;
-  readonly #cut = { up: false, down: false };
-  readonly #onHeal = new Set<() => void>();
-  readonly #connections = new Set<Connection>();
+  readonly line: TwinLine;
+  readonly #streams = new Set<Stream>();
   readonly #scheduler: Scheduler;
   readonly #random: Random;
 
-  constructor(options: { readonly scheduler: Scheduler; readonly random: Random }) {
-    this.#scheduler = options.scheduler;
-    this.#random = options.random;
+  constructor({ scheduler, random }: { readonly scheduler: Scheduler; readonly random: Random }) {
+    this.#scheduler = scheduler;
+    this.#random = random;
+    this.line = new TwinLine({ clock: worldClock(scheduler), random, delayMs: usualDelayMs, jitterMs: usualDelayMs });
   }
 
-  isCut(direction: Direction): boolean {
-    return this.#cut[direction];
+  get delayMs(): number {
+    return this.line.delayMs;
+  }
+
+  set delayMs(delayMs: number) {
+    this.line.delayMs = delayMs;
+    this.line.jitterMs = delayMs;
+  }
+
+  isCut(direction: Direction | "both"): boolean {
+    return this.line.isCut(direction);
   }
 
   get busy(): boolean {
-    return this.#connections.size > 0;
+    return this.line.busy;
   }
 
   cut(...directions: readonly Direction[]): void {
-    for (const direction of directions) this.#cut[direction] = true;
-    for (const connection of this.#connections) this.#giveUpSilent(connection);
+    for (const direction of directions) this.line.cut(direction);
+    for (const stream of this.#streams) this.#giveUpSilent(stream);
   }
 
   heal(): void {
-    this.#cut.up = false;
-    this.#cut.down = false;
-    this.delayMs = 1;
-    for (const callback of [...this.#onHeal]) callback();
+    this.delayMs = usualDelayMs;
+    this.line.mishaps = noMishaps;
+    this.line.heal();
   }
 
-  /** Both ends hear of it, at different times. */
   breakAll(): void {
-    for (const connection of this.#connections) {
-      this.#scheduler.after(this.#travelMs(), () => connection.breakAt("up"));
-      this.#scheduler.after(this.#travelMs(), () => connection.breakAt("down"));
+    this.line.reset();
+  }
+
+  /** A stream's two ways. Its ends learn by `breakAt` that the other one is gone, or is not heard any more. */
+  open(breakAt: (end: Direction) => void): OpenStream {
+    const ends = new Set<Direction>(["up", "down"]);
+    const stream: Stream = { breakAt };
+    const wire = this.line.open(() => {
+      for (const end of ends) this.#scheduler.after(2 * usualDelayMs * this.#random.next(), () => breakAt(end));
+    });
+    this.#streams.add(stream);
+    if (this.isCut("both")) this.#giveUpSilent(stream);
+    return {
+      wire,
+      leave: (end) => {
+        ends.delete(end);
+        if (ends.size > 0) return;
+        this.#streams.delete(stream);
+        wire.close();
+      },
+    };
+  }
+
+  #giveUpSilent({ breakAt }: Stream): void {
+    for (const end of ["up", "down"] as const) {
+      const afterMs = silentMsMin + this.#random.next() * silentMsSpread;
+      this.#scheduler.after(afterMs, () => {
+        if (this.isCut("both")) breakAt(end);
+      });
     }
   }
+}
 
-  join(connection: Connection): void {
-    this.#connections.add(connection);
-    if (this.#cut.up || this.#cut.down) this.#giveUpSilent(connection);
-  }
+interface OpenStream {
+  readonly wire: Wire;
+  /** That end is over: `up` is the client's. What it had sent may still arrive. */
+  leave(end: Direction): void;
+}
 
-  leave(connection: Connection): void {
-    this.#connections.delete(connection);
-  }
-
-  pipe<T>(direction: Direction, deliver: (item: T) => void): { send(item: T): void; close(): void } {
-    let held: T[] = [];
-    let lastMs = 0;
-    let closed = false;
-    const arrive = (item: T) => {
-      if (closed) return;
-      if (this.#cut[direction] || held.length > 0) held.push(item);
-      else deliver(item);
-    };
-    const flush = () => {
-      const items = held;
-      held = [];
-      for (const item of items) send(item);
-    };
-    const send = (item: T) => {
-      lastMs = Math.max(lastMs, this.#scheduler.nowMs + this.#travelMs());
-      this.#scheduler.at(lastMs, () => arrive(item));
-    };
-    this.#onHeal.add(flush);
-    return {
-      send: (item) => {
-        if (!closed) send(item);
-      },
-      close: () => {
-        closed = true;
-        this.#onHeal.delete(flush);
-      },
-    };
-  }
-
-  #giveUpSilent(connection: Connection): void {
-    const giveUp = (end: Direction) => {
-      if (this.#cut.up || this.#cut.down) connection.breakAt(end);
-    };
-    this.#scheduler.after(silentMsMin + this.#random.next() * silentMsSpread, () => giveUp("up"));
-    this.#scheduler.after(silentMsMin + this.#random.next() * silentMsSpread, () => giveUp("down"));
-  }
-
-  #travelMs(): number {
-    return this.delayMs * (0.5 + this.#random.next());
-  }
+interface Stream {
+  readonly breakAt: (end: Direction) => void;
 }
 
 /** A primary as it listens. */
 export interface Door {
   readonly process: SimProcess;
   readonly handlers: PrimaryHandlers;
-}
-
-export interface Connection {
-  /** `up`: the client's end is told, `down`: the server's. */
-  breakAt(end: Direction): void;
 }
 
 export function connect(options: {
@@ -152,46 +143,55 @@ function openStream<Up, Down>(
   const there = new Inbox<Up>();
   const over = new AbortController();
   let server: SimProcess | undefined;
-  const connection: Connection = {
-    breakAt(end) {
-      if (end === "up") client.enter(() => endHere(new WireError("broken", "the connection is lost")));
-      else server?.enter(() => endThere(new WireError("broken", "the connection is lost")));
-      if (end === "up") up.close();
-      else down.close();
-    },
+  if (signal.aborted) {
+    here.end(undefined);
+    return session(here, { send() {} });
+  }
+  const lost = () => new WireError("broken", "the connection is lost");
+  const { wire, leave } = link.open((end) => {
+    if (end === "up") client.enter(() => endHere(lost()));
+    else if (server) server.enter(() => endThere(lost()));
+    else endThere(lost());
+  });
+  const up = {
+    send: (said: Said<Up>) =>
+      wire.send("up", streamBytes, () => {
+        if ("open" in said) begin();
+        else server?.enter(() => ("item" in said ? there.push(said.item) : endThere(said.end)));
+      }),
   };
-  const up = link.pipe<Said<Up>>("up", (said) => {
-    if ("open" in said) return begin();
-    server?.enter(() => ("item" in said ? there.push(said.item) : endThere(said.end)));
-  });
-  const down = link.pipe<Said<Down>>("down", (said) => {
-    client.enter(() => {
-      if ("item" in said) {
-        onHeard(said.item);
-        here.push(said.item);
-      } else if ("end" in said) endHere(said.end);
-    });
-  });
+  const down = {
+    send: (said: Said<Down>) =>
+      wire.send("down", streamBytes, () =>
+        client.enter(() => {
+          if (here.ended) return;
+          if ("item" in said) {
+            onHeard(said.item);
+            here.push(said.item);
+          } else if ("end" in said) endHere(said.end);
+        }),
+      ),
+  };
   function endHere(error: WireError | undefined): void {
     here.end(error);
-    link.leave(connection);
-    down.close();
+    leave("up");
   }
   function endThere(error: WireError | undefined): void {
     there.end(error);
     over.abort();
-    up.close();
+    leave("down");
   }
   function begin(): void {
     const found = door();
-    if (!found) {
+    if (!found || there.ended) {
       down.send({ end: new WireError("unavailable", "nobody listens there") });
+      endThere(undefined);
       return;
     }
     server = found.process;
     server.onDeath(() => {
       down.send({ end: new WireError("broken", "the connection was reset") });
-      up.close();
+      endThere(undefined);
     });
     server.enter(() => {
       serve(found.handlers, session(there, down), over.signal).then(
@@ -212,19 +212,12 @@ function openStream<Up, Down>(
     up.send({ end: undefined });
     endHere(undefined);
   };
-  if (signal.aborted) here.end(undefined);
-  else {
-    signal.addEventListener("abort", stop, { once: true });
-    link.join(connection);
-    up.send({ open: true });
-  }
+  signal.addEventListener("abort", stop, { once: true });
+  up.send({ open: true });
   return { ...session<Up, Down>(here, up), close: stop };
 }
 
-function session<Out, In>(
-  inbox: Inbox<In>,
-  outgoing: { send(said: Said<Out>): void; close(): void },
-): Session<Out, In> {
+function session<Out, In>(inbox: Inbox<In>, outgoing: { send(said: Said<Out>): void }): Session<Out, In> {
   return {
     incoming: inbox,
     async send(item) {

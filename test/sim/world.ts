@@ -5,31 +5,42 @@
 // A machine outlives its processes: it keeps its disk and its clock. Whatever a process may do wrong is put into the story.
 
 import { startGlobal } from "#/global/global.ts";
+import { MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
+import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
+import { connectTwin, joinTwins } from "#/lib/commitlog/twin.ts";
 import type { HttpFront } from "#/lib/http/server.ts";
 import { createHttpServer } from "#/lib/http/server.ts";
-import type { Logger } from "#/lib/logger/logger.ts";
+import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
+import { openLeaseStore } from "#/lib/pair/kv.ts";
 import { type Random, seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
+import type { NatsLink } from "#/lib/wire/jetstream.ts";
 import type { PrimaryHandlers } from "#/lib/wire/session.ts";
 import { startPrimary } from "#/primary/primary.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { SimDisk } from "#/test/sim/disk.ts";
 import { SimLists } from "#/test/sim/lists.ts";
-import { SimLog, type Way } from "#/test/sim/log.ts";
 import { connect, type Door, Link } from "#/test/sim/network.ts";
 import { type Plant, unplanted } from "#/test/sim/planted.ts";
 import { SimProcess } from "#/test/sim/process.ts";
 import { Scheduler } from "#/test/sim/scheduler.ts";
+import { SimServer } from "#/test/sim/server.ts";
 import { SimTargets } from "#/test/sim/targets.ts";
 import { Witness } from "#/test/sim/witness.ts";
 import { parseTopology } from "#/topology/file.ts";
+import { accountOf } from "#/topology/nats.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
 export const targetsPerDatacenter = 6;
 const datacenterNames = ["fra", "nyc"] as const;
 const globalNames = ["g1", "g2"] as const;
 const storyLinesMax = 4000;
+/** systemd's patience, much shortened. */
+const stopMsMax = 10_000;
+const leafDelayMs = 8;
+const logLimits = { bytesMax: 64 * MiB, ageMaxMs: 24 * 60 * minuteMs, replicas: 1 };
 
 export type Tier = "secondary" | "primary" | "global";
 
@@ -40,6 +51,8 @@ export interface Machine {
   readonly disk: SimDisk;
   readonly clock: { offsetMs: number; readonly drift: number };
   process: SimProcess | undefined;
+  /** What runs in it, once it has begun. */
+  running: { close(): Promise<void> } | undefined;
   starts: number;
   source: SampleSource | undefined;
   ready: () => boolean;
@@ -47,7 +60,7 @@ export interface Machine {
 
 export interface Site {
   readonly datacenter: Datacenter;
-  readonly log: SimLog;
+  readonly log: SimServer;
   readonly lists: SimLists;
   /** From this data centre's log server to the hub. */
   readonly leaf: Link;
@@ -60,13 +73,12 @@ export class World {
   readonly topology: Topology = topologyOf();
   readonly sites: readonly Site[];
   readonly machines: readonly Machine[];
-  readonly hub = { up: true };
+  readonly hubLog: SimServer;
   readonly witness: Witness;
   readonly story: string[] = [];
   /** Between the machine and what it connects to: `s1/p1`, `p1/log`, `g1/hub`. */
   readonly links = new Map<string, Link>();
   readonly #doors = new Map<string, Door>();
-  readonly #hubLog: SimLog;
   readonly #plant: Plant;
 
   constructor(options: { readonly seed: number; readonly plant?: Plant }) {
@@ -77,20 +89,31 @@ export class World {
     const parts = () => ({ scheduler, random: seededRandom(this.random.below(2 ** 31)) });
     this.targets = new SimTargets({ count: datacenterNames.length * targetsPerDatacenter, ...parts() });
     this.witness = new Witness({ targets: this.targets, scheduler });
+    const clock = () => ({ offsetMs: (this.random.next() - 0.5) * 40, drift: (this.random.next() - 0.5) * 1e-4 });
+    const server = (name: string) =>
+      new SimServer({
+        name,
+        clock: clock(),
+        onAppend: (entry, id) => this.witness.appended(name, entry, id),
+        ...parts(),
+      });
+    this.hubLog = server("hub");
     this.sites = this.topology.datacenters.map((datacenter, i) => {
-      const log = new SimLog({ datacenter: datacenter.name, ...parts() });
-      log.onAppend = (entry, request) => this.witness.appended(datacenter.name, entry, request);
+      const log = server(datacenter.name);
       const numbers = Array.from({ length: targetsPerDatacenter }, (_, k) => i * targetsPerDatacenter + k);
-      return { datacenter, log, lists: new SimLists(numbers), leaf: new Link(parts()) };
+      const leaf = new Link(parts());
+      leaf.delayMs = leafDelayMs;
+      joinTwins({ datacenter: log.twin, hub: this.hubLog.twin, account: accountOf(datacenter.name), line: leaf.line });
+      return { datacenter, log, lists: new SimLists(numbers), leaf };
     });
-    this.#hubLog = new SimLog({ datacenter: "hub", ...parts() });
     const machine = (name: string, tier: Tier, datacenter?: Datacenter): Machine => ({
       name,
       tier,
       datacenter,
       disk: new SimDisk(parts()),
-      clock: { offsetMs: (this.random.next() - 0.5) * 40, drift: (this.random.next() - 0.5) * 1e-4 },
+      clock: clock(),
       process: undefined,
+      running: undefined,
       starts: 0,
       source: undefined,
       ready: () => false,
@@ -125,9 +148,13 @@ export class World {
     const process = new SimProcess({ name, scheduler: this.scheduler, machine: machine.clock });
     machine.process = process;
     machine.ready = () => false;
+    machine.running = undefined;
     machine.source = undefined;
     const begun = this.#begin(machine, process);
-    begun.catch((error: unknown) => {
+    const keep = (running: { close(): Promise<void> }) => {
+      if (machine.process === process) machine.running = running;
+    };
+    begun.then(keep, (error: unknown) => {
       // As systemd does: a process that cannot start, on a disk that fails for instance, is started again.
       this.tell(`${name} could not start: ${String(error)}`);
       process.kill();
@@ -138,22 +165,25 @@ export class World {
   kill(machine: Machine): void {
     machine.process?.kill();
     machine.source = undefined;
+    machine.running = undefined;
     machine.ready = () => false;
     this.#doors.delete(machine.name);
   }
 
-  /** The hub's own server: leases of the globals lie there. */
-  killHub(): void {
-    this.hub.up = false;
-    this.#hubLog.kill();
+  /** As an operator's restart: what runs there ends in order, or is killed when it takes too long. */
+  stop(machine: Machine): void {
+    const { process, running } = machine;
+    if (!process || process.dead) return;
+    const kill = () => {
+      if (machine.process === process) this.kill(machine);
+    };
+    this.#doors.delete(machine.name);
+    this.scheduler.after(stopMsMax, kill);
+    if (running) void running.close().then(kill, kill);
+    else kill();
   }
 
-  startHub(): void {
-    this.hub.up = true;
-    this.#hubLog.start();
-  }
-
-  async #begin(machine: Machine, process: SimProcess): Promise<void> {
+  async #begin(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     switch (machine.tier) {
       case "secondary":
         return await this.#beginSecondary(machine, process);
@@ -166,10 +196,10 @@ export class World {
     }
   }
 
-  async #beginSecondary(machine: Machine, process: SimProcess): Promise<void> {
+  async #beginSecondary(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     const datacenter = machine.datacenter!;
     const witness = this.witness.spool(datacenter.name, machine.name);
-    await startSecondary(
+    return await startSecondary(
       this.#plant.secondary({
         ...this.#common(machine, process),
         datacenter: datacenter.name,
@@ -189,24 +219,27 @@ export class World {
     );
   }
 
-  async #beginPrimary(machine: Machine, process: SimProcess): Promise<void> {
+  async #beginPrimary(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     const datacenter = machine.datacenter!;
     const site = this.sites.find((each) => each.datacenter === datacenter)!;
-    const way: Way = { process, links: [this.links.get(`${machine.name}/log`)!], relays: [] };
-    await startPrimary(
+    const common = this.#common(machine, process);
+    const { log, metrics } = common;
+    const link = this.#connect(process, site.log, "", this.links.get(`${machine.name}/log`)!);
+    const { name } = datacenter;
+    return await startPrimary(
       this.#plant.primary({
-        ...this.#common(machine, process),
+        ...common,
         topology: this.topology,
         topologyDir: "/etc/heliograph",
         datacenter,
-        primary: datacenter.primaries.find(({ name }) => name === machine.name)!,
+        primary: datacenter.primaries.find((each) => each.name === machine.name)!,
         dataDir: "/data",
         disk: machine.disk.files(process),
         discoveryDisk: site.lists.disk(process, this.scheduler),
-        commitLog: site.log.segmented(way),
-        logConnected: () => site.log.isReachable(way),
-        backChannel: this.witness.backChannel(site.log.backChannel(way), process),
-        leaseStore: site.log.leaseStore(way, "primary"),
+        commitLog: openDatacenterLog({ link, datacenter: name, limits: logLimits, clock: process.clock, log, metrics }),
+        logConnected: () => link.connected,
+        backChannel: this.witness.backChannel(openBackChannel({ link, datacenter: name, log, metrics }), process),
+        leaseStore: openLeaseStore({ link, bucket: "heliograph", key: `primary-${name}`, replicas: 1 }),
         leaseMs: 3000,
         incarnation: process.name,
         serve: async (handlers: PrimaryHandlers) => {
@@ -217,26 +250,30 @@ export class World {
     );
   }
 
-  async #beginGlobal(machine: Machine, process: SimProcess): Promise<void> {
+  async #beginGlobal(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     const toHub = this.links.get(`${machine.name}/hub`)!;
+    const common = this.#common(machine, process);
+    const { log, metrics } = common;
+    const { clock } = process;
+    const leaseLink = this.#connect(process, this.hubLog, "GLOBAL", toHub);
     const running = await startGlobal(
       this.#plant.global({
-        ...this.#common(machine, process),
+        ...common,
         topology: this.topology,
         name: machine.name,
         dataDir: "/data",
         disk: machine.disk.files(process),
         web: async () => {},
-        hub: (datacenter) => {
-          const { leaf, log } = this.sites.find((each) => each.datacenter.name === datacenter.name)!;
-          const way: Way = { process, links: [toHub, leaf], relays: [this.hub] };
+        hub: ({ name: datacenter }) => {
+          const link = this.#connect(process, this.hubLog, accountOf(datacenter), toHub);
+          const hub = { link, datacenter, domain: datacenter, replicas: 1, clock, log, metrics };
           return {
-            log: log.reader(way),
-            backChannel: this.witness.backChannel(log.backChannel(way), process),
-            connected: () => this.hub.up && !toHub.isCut("up"),
+            log: openHubLog(hub),
+            backChannel: this.witness.backChannel(openBackChannel(hub), process),
+            connected: () => link.connected,
           };
         },
-        leaseStore: this.#hubLog.leaseStore({ process, links: [toHub], relays: [] }, "global"),
+        leaseStore: openLeaseStore({ link: leaseLink, bucket: "heliograph", key: "global", replicas: 1 }),
         leaseMs: 3000,
         incarnation: process.name,
         probe: async () => {
@@ -247,6 +284,17 @@ export class World {
     );
     machine.source = running.source;
     machine.ready = () => running.ready() === undefined;
+    return running;
+  }
+
+  /** Its connection ends with it. */
+  #connect(process: SimProcess, server: SimServer, account: string, { line }: Link): NatsLink {
+    const { clock } = process;
+    const random = seededRandom(this.random.below(2 ** 31));
+    const enter = (run: () => void) => process.enter(run);
+    const link = connectTwin({ server: server.twin, account, line, clock, random, log: silentLogger(), enter });
+    process.onDeath(() => void link.close());
+    return link;
   }
 
   #common(machine: Machine, process: SimProcess) {
