@@ -18,7 +18,7 @@ import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import { registerPrometheusApi } from "#/lib/query/api.ts";
 import type { Random } from "#/lib/random/random.ts";
-import { Replica } from "#/lib/replica/replica.ts";
+import { type NewDecoder, Replica } from "#/lib/replica/replica.ts";
 import { Head } from "#/lib/store/head.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { addressOf, type Datacenter, durationMs, type Topology } from "#/topology/schema.ts";
@@ -42,6 +42,8 @@ export interface GlobalParts {
   readonly name: string;
   readonly dataDir: string;
   readonly disk: Disk;
+  /** What reads the runs; a RunDecoder when absent. */
+  readonly newDecoder?: NewDecoder;
   readonly http: HttpFront;
   /** Adds the page's routes before the front listens. */
   readonly web: (app: HttpServer["app"]) => Promise<void>;
@@ -147,6 +149,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       head,
       headRetentionMs: retentionMs,
       disk: parts.disk,
+      ...(parts.newDecoder && { newDecoder: parts.newDecoder }),
       clock,
       log: log.child({ datacenter: datacenter.name }),
       metrics,

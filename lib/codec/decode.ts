@@ -41,6 +41,9 @@ export interface DecoderOptions {
   readonly layoutOf?: (id: string) => Layout | undefined;
 }
 
+/** What a reader of runs needs of a decoder. */
+export type BatchDecoder = Pick<RunDecoder, "decode" | "sequence">;
+
 interface NumberedLayout {
   readonly number: number;
   readonly layout: Layout;

@@ -10,7 +10,7 @@ import { setImmediate } from "node:timers/promises";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
-import type { RunDecoder } from "#/lib/codec/decode.ts";
+import { type BatchDecoder, type DecoderOptions, RunDecoder } from "#/lib/codec/decode.ts";
 import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import { Journal, type JournalPlace } from "#/lib/journal/journal.ts";
@@ -56,6 +56,8 @@ const trimEveryMs = minuteMs;
 const retryMs = secondMs;
 const problemsMax = 20;
 
+export type NewDecoder = (run: RunId, options: DecoderOptions) => BatchDecoder;
+
 export interface ReplicaOptions {
   readonly datacenter: string;
   /** Its own directory, for the journal; made when missing, locked while open. */
@@ -65,6 +67,8 @@ export interface ReplicaOptions {
   /** What the head keeps; the journal keeps a little more. */
   readonly headRetentionMs: number;
   readonly disk: Disk;
+  /** A RunDecoder when absent. */
+  readonly newDecoder?: NewDecoder;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -135,13 +139,14 @@ export class Replica {
   }
 
   private constructor(options: ReplicaOptions) {
+    const { newDecoder = (run, known) => new RunDecoder(run, known) } = options;
     this.#options = options;
     this.#label = { datacenter: options.datacenter };
     this.#tally = new Tally(options.clock);
     this.#runParts = {
       decode: (decoder, batch) => this.#decode(decoder, batch),
       reread: (place) => this.#reread(place),
-      layoutOf: (id) => this.#layouts.get(id),
+      newDecoder: (run) => newDecoder(run, { layoutOf: (id) => this.#layouts.get(id) }),
       onHole: (run) => this.#onHole(run),
       onRepaired: (run) => options.log.info({ run: run.key }, "A hole in a run was filled; all of it is readable."),
       onGivenUp: (run, batches) =>
@@ -387,7 +392,7 @@ export class Replica {
     }
   }
 
-  #decode(decoder: RunDecoder, batch: Uint8Array): void {
+  #decode(decoder: BatchDecoder, batch: Uint8Array): void {
     const { metrics } = this.#options;
     let stored = 0;
     try {

@@ -6,10 +6,9 @@
 // batches arrive after all, the first decoder goes on through them and through all that is remembered, and what was
 // unreadable is there. All of it follows from the entries' order alone, so a replay ends in the same state.
 
-import { RunDecoder } from "#/lib/codec/decode.ts";
+import type { BatchDecoder } from "#/lib/codec/decode.ts";
 import type { JournalPlace } from "#/lib/journal/journal.ts";
 import { type RunId, runKey } from "#/lib/model/identity.ts";
-import type { Layout } from "#/lib/model/layout.ts";
 import type { RunCheckpoint } from "#/lib/replica/record.ts";
 
 /** Batches beyond a gap before it is no mere change of places: more than a primary has in flight. */
@@ -29,10 +28,10 @@ export const holeHeartbeatsMax = 2 * 3600;
 
 export interface RunParts {
   /** Decodes into the head and counts; what cannot be decoded is counted too and never thrown. */
-  readonly decode: (decoder: RunDecoder, batch: Uint8Array) => void;
+  readonly decode: (decoder: BatchDecoder, batch: Uint8Array) => void;
   /** The batch at that place of the journal; undefined when it was trimmed. */
   readonly reread: (place: JournalPlace) => Promise<Uint8Array | undefined>;
-  readonly layoutOf: (id: string) => Layout | undefined;
+  readonly newDecoder: (run: RunId) => BatchDecoder;
   readonly onHole: (run: ReplicaRun) => void;
   readonly onRepaired: (run: ReplicaRun) => void;
   readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
@@ -61,8 +60,8 @@ export class ReplicaRun {
   durableSequence = 0;
   readonly #parts: RunParts;
   readonly #beyond: Map<number, JournalPlace>;
-  #decoder: RunDecoder | undefined;
-  #ahead: RunDecoder | undefined;
+  #decoder: BatchDecoder | undefined;
+  #ahead: BatchDecoder | undefined;
   #gapHeartbeats = 0;
 
   constructor(id: RunId, parts: RunParts, start: Pick<RunCheckpoint, "sequence" | "beyond">) {
@@ -101,7 +100,7 @@ export class ReplicaRun {
   async take(sequence: number, batch: Uint8Array, place: JournalPlace): Promise<void> {
     if (sequence === this.sequence + 1) {
       this.sequence = sequence;
-      this.#parts.decode((this.#decoder ??= this.#newDecoder()), batch);
+      this.#parts.decode((this.#decoder ??= this.#parts.newDecoder(this.id)), batch);
       if (this.hasGap) await this.#closeGap();
       return;
     }
@@ -128,14 +127,14 @@ export class ReplicaRun {
 
   async #goAhead(): Promise<void> {
     this.#parts.onHole(this);
-    const ahead = this.#newDecoder();
+    const ahead = this.#parts.newDecoder(this.id);
     this.#ahead = ahead;
     for (const sequence of [...this.#beyond.keys()].sort((a, b) => a - b)) await this.#reread(ahead, sequence);
   }
 
   async #closeGap(): Promise<void> {
     const wasHole = this.#ahead !== undefined;
-    const decoder = (this.#decoder ??= this.#newDecoder());
+    const decoder = (this.#decoder ??= this.#parts.newDecoder(this.id));
     while (this.#beyond.has(this.sequence + 1)) {
       await this.#reread(decoder, this.sequence + 1);
       this.#beyond.delete(++this.sequence);
@@ -162,12 +161,8 @@ export class ReplicaRun {
     this.#beyond.clear();
   }
 
-  async #reread(decoder: RunDecoder, sequence: number): Promise<void> {
+  async #reread(decoder: BatchDecoder, sequence: number): Promise<void> {
     const batch = await this.#parts.reread(this.#beyond.get(sequence)!);
     if (batch && sequence > decoder.sequence) this.#parts.decode(decoder, batch);
-  }
-
-  #newDecoder(): RunDecoder {
-    return new RunDecoder(this.id, { layoutOf: this.#parts.layoutOf });
   }
 }
