@@ -17,7 +17,7 @@
 import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { decodeGeneration } from "#/lib/codec/generation.ts";
-import type { AppendRequest, BackChannel } from "#/lib/commitlog/commitlog.ts";
+import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
@@ -142,7 +142,7 @@ export class Witness {
     };
   }
 
-  appended(datacenter: string, entry: LogEntry, { id }: AppendRequest): void {
+  appended(datacenter: string, entry: Pick<LogEntry, "kind" | "payload">, id: string): void {
     if (entry.kind === "batch") {
       const header = readBatchHeader(entry.payload);
       if (id !== batchKey(header)) this.violated("never_told", `${id} holds ${batchKey(header)}`);
