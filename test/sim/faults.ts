@@ -209,9 +209,9 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       return;
     case "hub_away":
       tell("the hub");
-      if (world.hub.up) hit(kind);
-      world.killHub();
-      later(() => world.startHub());
+      if (world.hubLog.up) hit(kind);
+      world.hubLog.kill();
+      later(() => world.hubLog.start());
       return;
     case "cut_both":
     case "delay":
