@@ -1,7 +1,8 @@
 // Reads a log's chain of segments as one: each from its first entry to its last, then the next.
 //
 // Nothing is skipped silently. A segment that vanished, or is another than the position's, ends the reading with a LogError
-// that says from where it could go on.
+// that says from where it could go on: a power cut may have taken a segment and the closing of the one before it, which was
+// then written to behind those that had read it to its end.
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { LogError, type LogInfo } from "#/lib/commitlog/commitlog.ts";
@@ -27,10 +28,20 @@ export interface SegmentSource {
   /** Oldest first. */
   segments(): Promise<readonly SegmentName[]>;
   /** Undefined when it is not there. */
-  inspect(stream: string): Promise<{ readonly info: LogInfo; readonly state: SegmentState } | undefined>;
+  inspect(stream: string): Promise<Inspection | undefined>;
 }
 
-/** `closed`: nothing will be added, and everything is here. `lost`: nothing will be added, and what was not carried here is gone. */
+export interface Inspection {
+  readonly info: LogInfo;
+  readonly state: SegmentState;
+  /** The newest entry as the origin has it, as far as that is known here. */
+  readonly originLast: { readonly sequence: number; readonly storedMs: number };
+}
+
+/**
+ * `closed`: nothing will be added, and everything is here. So is a segment that has a later one, whatever its settings say:
+ * they may be lost in a power cut, but closing came first. `lost`: nothing will be added, and what was not carried here is gone.
+ */
 export type SegmentState = "open" | "closed" | "lost";
 
 export interface ChainOptions {
@@ -52,6 +63,8 @@ export async function* readChain(
   const { source, datacenter, metrics } = options;
   let from = after ?? (await retry(options, signal, () => startOfOldest(source)));
   let fromTheStart = after === undefined;
+  /** Where segments ended when they were left for the next one. */
+  const ends = new Map<string, number>();
   while (from && !signal.aborted) {
     const { stream, created }: LogPosition = from;
     const segment = parseStreamName(stream, datacenter);
@@ -62,7 +75,7 @@ export async function* readChain(
         stream,
         created,
         after: fromTheStart ? undefined : from,
-        review: (last) => review(options, stream, created, last),
+        review: (last) => review(options, { stream, created, last, ends }),
         onReset: () => metrics.add("heliograph_log_reader_resets_total", 1, { datacenter }),
       },
       signal,
@@ -78,19 +91,27 @@ export async function* readChain(
   }
 }
 
+interface Reviewed {
+  readonly stream: string;
+  readonly created: string;
+  readonly last: LogPosition | undefined;
+  readonly ends: Map<string, number>;
+}
+
 /** What must be true of a segment while it is read on after `last`. */
 async function review(
   { source, datacenter }: ChainOptions,
-  stream: string,
-  created: string,
-  last: LogPosition | undefined,
+  { stream, created, last, ends }: Reviewed,
 ): Promise<StreamReview> {
   const found = await source.inspect(stream);
+  const whereNext = async () =>
+    (await reopenedBefore(source, datacenter, { stream, created, last, ends })) ??
+    (await startAfter(source, datacenter, stream));
   if (!found) {
-    const next = await startAfter(source, datacenter, stream);
+    const next = await whereNext();
     // Nothing at all: JetStream is starting, or nobody began the log anew yet.
     if (!next) throw new LogError("missing", `${stream}: the stream is not there`);
-    throw new LogError("recreated", `${stream}: the stream is gone, and ${next.stream} was begun after it`, {
+    throw new LogError("recreated", `${stream}: the stream is gone, and the log goes on in ${next.stream}`, {
       resumeAfter: next,
     });
   }
@@ -114,14 +135,36 @@ async function review(
     );
   }
   if (state === "lost" && (last?.sequence ?? 0) >= info.lastSequence) {
-    const next = await startAfter(source, datacenter, stream);
+    const next = await whereNext();
     if (next) {
-      throw new LogError("recreated", `${stream}: the data centre lost it, and began ${next.stream} after it`, {
+      throw new LogError("recreated", `${stream}: the data centre lost it, and its log goes on in ${next.stream}`, {
         resumeAfter: next,
       });
     }
   }
+  if (state === "closed") ends.set(stream, info.lastSequence);
   return { done: state === "closed", lastSequence: info.lastSequence };
+}
+
+/** The end of the first earlier segment that was written to after this one, which is lost, had followed it. */
+async function reopenedBefore(
+  source: SegmentSource,
+  datacenter: string,
+  { stream, created, last, ends }: Reviewed,
+): Promise<LogPosition | undefined> {
+  const followedMs = last?.storedMs ?? Date.parse(created);
+  for (const segment of await source.segments()) {
+    const earlier = streamNameOf(segment);
+    if (earlier === stream || isAfter(segment, stream, datacenter)) break;
+    const found = await source.inspect(earlier);
+    if (!found || found.state === "lost") continue;
+    const { info, originLast } = found;
+    const end = ends.get(earlier);
+    const isLonger = end === undefined ? originLast.storedMs > followedMs : originLast.sequence > end;
+    // Who does not remember its end reads it again: what is known is dropped by its watermark.
+    if (isLonger) return { stream: earlier, created: info.created, sequence: end ?? 0 };
+  }
+  return undefined;
 }
 
 async function startOfOldest(source: SegmentSource): Promise<LogPosition | undefined> {

@@ -5,11 +5,9 @@
 // chain cannot bridge is thrown. A mirror is a stream of the same name in the data centre's account at the hub. It has a
 // `created` of its own, so the origin's is kept in its description, and held against the origin whenever that can be asked.
 
-import { assert } from "#/lib/assert/assert.ts";
-import { KiB, MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { batchBytesMax } from "#/lib/codec/limits.ts";
-import { readChain, type SegmentSource } from "#/lib/commitlog/chain.ts";
+import { type Inspection, readChain, type SegmentSource } from "#/lib/commitlog/chain.ts";
 import {
   type AppendRequest,
   type AppendResult,
@@ -19,9 +17,22 @@ import {
   type SegmentedLog,
 } from "#/lib/commitlog/commitlog.ts";
 import {
+  closedMessageBytesMax,
+  createdOf,
+  entryBytesMax,
+  infoOf,
+  type LogLimits,
+  lastOf,
+  mirrorConfig,
+  originConfig,
+  originCreated,
+  stateOf,
+} from "#/lib/commitlog/settings.ts";
+import {
+  compareSegments,
   entrySubject,
+  parseStreamName,
   type SegmentName,
-  segmentSubjects,
   sortSegments,
   streamNameOf,
 } from "#/lib/commitlog/subjects.ts";
@@ -34,40 +45,19 @@ import {
   JetStreamApi,
   JetStreamError,
   type PublishAck,
-  type StreamConfig,
   type StreamInfo,
+  streamNameInUse,
   subjectsOverlap,
 } from "#/lib/wire/streams.ts";
 
-/** The largest entry. NATS counts the headers too, hence a little more in the stream's own limit. */
-export const entryBytesMax = batchBytesMax;
-const messageBytesMax = entryBytesMax + 64 * KiB;
-assert(messageBytesMax <= 8 * MiB, "an entry fits into the servers' max_payload (topology/nats.ts)");
-
-/**
- * What a closed segment takes: nothing. A stream that JetStream itself sealed would never let its oldest entries go, and one
- * without its subjects could not be mirrored to its end.
- */
-const closedMessageBytesMax = 1;
-
-/** A sender that hears nothing tries again within seconds; this covers a primary's failover. An id costs the server 210 B. */
-const duplicateWindowMs = 5 * minuteMs;
-
 /** A stream of three replicas elects a leader within it. */
 const appendTimeoutMs = 5 * secondMs;
-
-/** The hub keeps entries this much longer than their data centre, for a global that was away. */
-const mirrorExtraAgeMs = 24 * 60 * minuteMs;
 
 export interface DatacenterLogOptions {
   /** To the data centre's own NATS servers. */
   readonly link: NatsLink;
   readonly datacenter: string;
-  readonly limits: {
-    readonly bytesMax: number;
-    readonly ageMaxMs: number;
-    readonly replicas: number;
-  };
+  readonly limits: LogLimits;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -99,6 +89,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
   readonly #options: DatacenterLogOptions;
   readonly #api: JetStreamApi;
   #current: Promise<SegmentName> | undefined;
+  /** Later than every segment that is known here. */
   #epochMin = 0;
   /** By stream, the furthest entry that was acknowledged or read here: a stream that ends before it lost its tail. */
   readonly #furthest = new Map<string, number>();
@@ -154,7 +145,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     try {
       const stream = streamNameOf(await this.#segment());
       const info = await this.#api.streamInfo(stream);
-      if (info) return infoOf(info, info.created);
+      if (info) return infoOf(info, createdOf(info));
       this.#current = undefined;
       throw new LogError("missing", `${stream}: the stream is gone`);
     } catch (error) {
@@ -167,7 +158,10 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       const segment = await this.#segment();
       const info = await this.#api.streamInfo(streamNameOf(segment));
       if (!info) throw new LogError("missing", `${streamNameOf(segment)}: the stream is gone`);
-      this.#current = this.#beginAfter(segment, info);
+      this.#current = this.#beginAfter(segment, info).catch((error: unknown) => {
+        if (isTaken(error)) return this.#findOrCreate();
+        throw error;
+      });
       await this.#current;
     } catch (error) {
       this.#current = undefined;
@@ -179,13 +173,21 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     return sortSegments(await this.#api.streamNames(), this.#options.datacenter);
   }
 
-  async inspect(stream: string) {
+  async inspect(stream: string): Promise<Inspection | undefined> {
+    // In this order: what stood in a segment before the next one began is in its count then.
+    const isFollowed = hasLater(await this.#api.streamNames(), stream, this.#options.datacenter);
     const info = await this.#api.streamInfo(stream);
-    return info && { info: infoOf(info, info.created), state: stateOf(info) };
+    const state = isFollowed ? "closed" : info && stateOf(info);
+    return info && { info: infoOf(info, createdOf(info)), state: state!, originLast: lastOf(info) };
   }
 
   #reached(stream: string, sequence: number): void {
     if (sequence > (this.#furthest.get(stream) ?? 0)) this.#furthest.set(stream, sequence);
+    this.#knows(parseStreamName(stream, this.#options.datacenter));
+  }
+
+  #knows(segment: SegmentName | undefined): void {
+    this.#epochMin = Math.max(this.#epochMin, (segment?.epoch ?? 0) + 1);
   }
 
   async #append(request: AppendRequest, signal: AbortSignal): Promise<PublishAck> {
@@ -233,18 +235,23 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     const { datacenter, limits, clock, log } = this.#options;
     await this.#lookForLoss();
     for (let attempt = 1; ; attempt++) {
-      const newest = (await this.segments()).at(-1);
-      if (newest) return this.#takeUp(newest);
-      const epoch = Math.max(Math.floor(clock.nowMs() / secondMs), this.#epochMin);
-      const segment = { datacenter, epoch, segment: 1 };
       try {
-        await this.#api.createStream(originConfig(segment, limits));
+        const known = await this.segments();
+        const newest = known.at(-1);
+        if (newest) return await this.#takeUp(newest, known.slice(0, -1));
+        const segment = { datacenter, epoch: this.#newEpoch(), segment: 1 };
+        await this.#api.createStream(originConfig(segment, limits, clock.nowMs()));
         log.info({ stream: streamNameOf(segment) }, "Began a log: there was none.");
       } catch (error) {
         // The other primary was faster, under another epoch: then its stream is found now.
-        if (attempt > 3 || !(error instanceof JetStreamError) || error.serverCode !== subjectsOverlap) throw error;
+        if (attempt > 3 || !isTaken(error)) throw error;
       }
     }
+  }
+
+  /** A segment that was lost never has the name of one that is begun later. */
+  #newEpoch(): number {
+    return Math.max(Math.floor(this.#options.clock.nowMs() / secondMs), this.#epochMin);
   }
 
   /** The other primary may have begun a new segment already: so each one that was written or read here is looked at. */
@@ -263,13 +270,22 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     for (const callback of this.#lossCallbacks) callback();
   }
 
-  /** Makes sure that the newest segment can be written to. */
-  async #takeUp(newest: SegmentName): Promise<SegmentName> {
+  /** Makes sure that the newest segment can be written to, and no other. */
+  async #takeUp(newest: SegmentName, older: readonly SegmentName[]): Promise<SegmentName> {
     const { limits, log } = this.#options;
-    this.#epochMin = Math.max(this.#epochMin, newest.epoch + 1);
+    this.#knows(newest);
+    await this.#closeAgain(older);
     const stream = streamNameOf(newest);
     const info = await this.#api.streamInfo(stream);
     if (!info) throw new LogError("unavailable", `${stream}: the stream vanished just now`);
+    const lost = this.#lostAfter(newest);
+    if (lost.length > 0) {
+      // Readers went on to what is lost: what were added here would be behind them.
+      log.error({ stream, lost }, "The log lost its newest segment: it goes on in a new one.");
+      for (const each of lost) this.#lost.add(each);
+      this.#tellLoss();
+      return this.#beginAfter(newest, info);
+    }
     // Whoever closed it did not come to begin the next one.
     if (stateOf(info) === "closed") return this.#beginAfter(newest, info);
     const furthest = this.#furthest.get(stream) ?? 0;
@@ -281,7 +297,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       );
       return this.#beginAfter(newest, info);
     }
-    const wanted = originConfig(newest, limits);
+    const wanted = originConfig(newest, limits, 0);
     // The topology file may have changed since the stream was made.
     const { max_bytes, max_age, num_replicas } = wanted;
     const present = info.config;
@@ -292,12 +308,36 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     return newest;
   }
 
+  /** Segments later than the newest one that were written or read here. */
+  #lostAfter(newest: SegmentName): readonly string[] {
+    return [...this.#furthest.keys()].filter((stream) => {
+      const known = parseStreamName(stream, this.#options.datacenter);
+      return known !== undefined && compareSegments(known, newest) > 0;
+    });
+  }
+
+  /** A power cut opens again what was closed shortly before. */
+  async #closeAgain(older: readonly SegmentName[]): Promise<void> {
+    for (const segment of older) {
+      const info = await this.#api.streamInfo(streamNameOf(segment));
+      if (!info || stateOf(info) === "closed") continue;
+      await this.#close(info);
+      this.#options.log.warn({ stream: info.config.name }, "Closed a segment of the log again: a later one is there.");
+    }
+  }
+
+  async #close(info: StreamInfo): Promise<void> {
+    await this.#api.updateStream({ ...info.config, max_msg_size: closedMessageBytesMax });
+  }
+
   /** Closing comes first, so that no entry is added behind a reader that went on. */
   async #beginAfter(segment: SegmentName, info: StreamInfo): Promise<SegmentName> {
-    const next = { ...segment, segment: segment.segment + 1 };
-    await this.#api.updateStream({ ...info.config, max_msg_size: closedMessageBytesMax });
-    await this.#api.createStream(originConfig(next, this.#options.limits));
-    this.#options.log.info({ stream: streamNameOf(next) }, "Began the next segment of the log.");
+    const { limits, clock, log } = this.#options;
+    this.#knows(segment);
+    const next = { ...segment, epoch: this.#newEpoch(), segment: segment.segment + 1 };
+    await this.#close(info);
+    await this.#api.createStream(originConfig(next, limits, clock.nowMs()));
+    log.info({ stream: streamNameOf(next) }, "Began the next segment of the log.");
     return next;
   }
 }
@@ -306,9 +346,6 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
 const originTimeoutMs = 2 * secondMs;
 /** And for so long nobody waits for it again. */
 const originAwayMs = 5 * secondMs;
-
-/** In the description of a mirror, before the time at which its origin was made. */
-const originMark = "heliograph mirror; origin created ";
 
 class HubLog implements LogReader, SegmentSource {
   readonly #options: HubLogOptions;
@@ -356,7 +393,9 @@ class HubLog implements LogReader, SegmentSource {
     return sortSegments([...here, ...missing.map(streamNameOf)], datacenter);
   }
 
-  async inspect(stream: string) {
+  async inspect(stream: string): Promise<Inspection | undefined> {
+    // In this order: what stood in a segment before the next one began is in its count then.
+    const there = await this.#askOrigin((origin) => origin.streamNames(), []);
     let mirror = await this.#api.streamInfo(stream);
     if (!mirror) {
       await this.segments();
@@ -368,17 +407,20 @@ class HubLog implements LogReader, SegmentSource {
       async (api) => (await api.streamInfo(stream)) ?? "lost",
       undefined,
     );
-    if (!origin) return { info, state: "open" as const };
-    if (origin === "lost") return { info, state: "lost" as const };
-    if (origin.created !== info.created) {
+    const here = lastOf(mirror);
+    if (!origin) return { info, state: "open", originLast: here };
+    if (origin === "lost") return { info, state: "lost", originLast: here };
+    const created = createdOf(origin);
+    if (created !== info.created) {
       throw new LogError(
         "recreated",
-        `${stream}: expected the stream made at ${info.created}, but the data centre's was made at ${origin.created}: delete the mirror at the hub when what it holds is no longer needed`,
+        `${stream}: expected the stream made at ${info.created}, but the data centre's was made at ${created}: delete the mirror at the hub when what it holds is no longer needed`,
       );
     }
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
     const isBehind = info.lastSequence < origin.state.last_seq;
-    return { info, state: isBehind ? ("open" as const) : stateOf(origin) };
+    const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
+    return { info, state: isEnded && !isBehind ? "closed" : "open", originLast: lastOf(origin) };
   }
 
   /** Over a cut link: what is given `otherwise`. */
@@ -406,66 +448,15 @@ class HubLog implements LogReader, SegmentSource {
   }
 }
 
-function originConfig(segment: SegmentName, limits: DatacenterLogOptions["limits"]): StreamConfig {
-  return {
-    name: streamNameOf(segment),
-    description: "heliograph log",
-    subjects: [segmentSubjects(segment)],
-    // Interest and work queues lose everything during a cut.
-    retention: "limits",
-    storage: "file",
-    discard: "old",
-    max_msgs: -1,
-    max_msgs_per_subject: -1,
-    max_bytes: limits.bytesMax > 0 ? limits.bytesMax : -1,
-    max_age: limits.ageMaxMs * 1e6,
-    max_msg_size: messageBytesMax,
-    max_consumers: -1,
-    num_replicas: limits.replicas,
-    duplicate_window: Math.min(duplicateWindowMs, limits.ageMaxMs || duplicateWindowMs) * 1e6,
-    deny_delete: true,
-  };
+function hasLater(streams: readonly string[], stream: string, datacenter: string): boolean {
+  const present = parseStreamName(stream, datacenter);
+  const newest = sortSegments(streams, datacenter).at(-1);
+  return present !== undefined && newest !== undefined && compareSegments(newest, present) > 0;
 }
 
-function mirrorConfig(segment: SegmentName, origin: StreamInfo, options: HubLogOptions): StreamConfig {
-  const { datacenter, domain, replicas } = options;
-  const { max_age, max_bytes } = origin.config;
-  return {
-    name: streamNameOf(segment),
-    description: originMark + origin.created,
-    retention: "limits",
-    storage: "file",
-    discard: "old",
-    max_msgs: -1,
-    max_msgs_per_subject: -1,
-    max_bytes,
-    max_age: max_age === 0 ? 0 : max_age + mirrorExtraAgeMs * 1e6,
-    max_msg_size: messageBytesMax,
-    max_consumers: -1,
-    num_replicas: replicas,
-    deny_delete: true,
-    mirror: {
-      name: streamNameOf(segment),
-      filter_subject: segmentSubjects(segment),
-      external: { api: `$JS.${domain}.API`, deliver: `dlv.${datacenter}.m` },
-    },
-  };
-}
-
-function originCreated(mirror: StreamInfo): string {
-  const description = mirror.config.description ?? "";
-  if (description.startsWith(originMark)) return description.slice(originMark.length);
-  throw new LogError("refused", `${mirror.config.name}: the stream at the hub is no mirror that Heliograph made`);
-}
-
-function stateOf(info: StreamInfo): "open" | "closed" {
-  return info.config.max_msg_size === closedMessageBytesMax ? "closed" : "open";
-}
-
-function infoOf(info: StreamInfo, created: string): LogInfo {
-  const { first_seq, last_seq, messages, bytes } = info.state;
-  const firstSequence = messages === 0 ? 0 : first_seq;
-  return { stream: info.config.name, created, firstSequence, lastSequence: last_seq, bytes };
+/** Another stream has the subjects, or the name: the other primary was faster. */
+function isTaken(error: unknown): boolean {
+  return error instanceof JetStreamError && [subjectsOverlap, streamNameInUse].includes(error.serverCode);
 }
 
 function watchConnection({ link, datacenter, metrics }: Pick<HubLogOptions, "link" | "datacenter" | "metrics">): void {

@@ -210,7 +210,7 @@ export class TwinJetStream {
     const stream = this.#stream(config.name);
     this.#refuseOverlap(config);
     if (this.#host.diskFull) throw new Refusal(noResources);
-    stream.config = config;
+    stream.reconfigure(config);
     return stream;
   }
 

@@ -17,9 +17,12 @@ export interface StoredMessage {
 const recordBytes = 30;
 const idHeaderBytes = 28;
 
+/** From a stream's making to that of its store. */
+const openingMs = 15;
+
 export class TwinStream {
   config: StreamConfig;
-  readonly created: string;
+  created: string;
   lastSequence = 0;
   bytes = 0;
   /** In order of their sequences; the first `#head` are gone. */
@@ -27,11 +30,21 @@ export class TwinStream {
   #head = 0;
   /** In the order of their arrival. Ids live in memory: they outlast their messages until a restart. */
   #ids = new Map<string, { readonly sequence: number; readonly storedMs: number }>();
-  #synced = { sequence: 0, config: undefined as StreamConfig | undefined };
+  #synced = { sequence: 0, config: undefined as StreamConfig | undefined, created: "" };
+  /** What the settings' file says of `created`, and what it will say after the next change: when the store was opened. */
+  #writtenCreated: string;
+  #openedAt: string;
 
   constructor(config: StreamConfig, created: string) {
     this.config = config;
     this.created = created;
+    this.#writtenCreated = created;
+    this.#openedAt = new Date(Date.parse(created) + openingMs).toISOString();
+  }
+
+  reconfigure(config: StreamConfig): void {
+    this.config = config;
+    this.#writtenCreated = this.#openedAt;
   }
 
   get unsynced(): number {
@@ -59,7 +72,8 @@ export class TwinStream {
     this.expire(nowMs);
     const { config, created, messages, bytes, firstSequence, lastSequence } = this;
     const first_seq = lastSequence === 0 ? 0 : firstSequence;
-    return { config, created, state: { messages, bytes, first_seq, last_seq: lastSequence } };
+    const last_ts = new Date(this.#messages.at(-1)?.storedMs ?? 0).toISOString();
+    return { config, created, state: { messages, bytes, first_seq, last_seq: lastSequence, last_ts } };
   }
 
   /** The sequence under which an id is known. */
@@ -133,7 +147,7 @@ export class TwinStream {
   }
 
   sync(): void {
-    this.#synced = { sequence: this.lastSequence, config: this.config };
+    this.#synced = { sequence: this.lastSequence, config: this.config, created: this.#writtenCreated };
   }
 
   /** After a power cut: `entries` of the unsynced are there, and the last change of its settings or not. */
@@ -141,12 +155,18 @@ export class TwinStream {
     const last = Math.min(this.lastSequence, this.#synced.sequence + Math.max(0, entries));
     this.#drop(({ sequence }) => sequence > last);
     this.lastSequence = last;
-    if (!keepsConfig) this.config = this.#synced.config ?? this.config;
+    if (!keepsConfig && this.#synced.config) {
+      this.config = this.#synced.config;
+      this.#writtenCreated = this.#synced.created;
+    }
     this.sync();
   }
 
   /** The ids are read from what is still there. */
   restart(nowMs: number): void {
+    // nats-server 2.9: a stream whose settings were changed seems to be made when its server was started the time before.
+    this.created = this.#writtenCreated;
+    this.#openedAt = new Date(nowMs).toISOString();
     this.expire(nowMs);
     this.#ids = new Map();
     for (let i = this.#head; i < this.#messages.length; i++) {

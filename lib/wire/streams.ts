@@ -14,6 +14,7 @@ const consumerNotFound = 10014;
 const streamNotFound = 10059;
 const messageNotFound = 10037;
 export const subjectsOverlap = 10065;
+export const streamNameInUse = 10058;
 
 export interface StreamConfig {
   readonly name: string;
@@ -50,6 +51,8 @@ export interface StreamInfo {
     readonly bytes: number;
     readonly first_seq: number;
     readonly last_seq: number;
+    /** RFC 3339: when the newest was stored. */
+    readonly last_ts: string;
   };
 }
 

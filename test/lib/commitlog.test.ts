@@ -10,7 +10,8 @@ import { silentLogger } from "#/lib/logger/logger.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
-import { type LogWorld, testCommitLog } from "#/test/support/commitlog-conformance.ts";
+import { testCommitLog } from "#/test/support/commitlog-conformance.ts";
+import type { LogWorld } from "#/test/support/commitlog-world.ts";
 import {
   connectAs,
   connectGlobal,
@@ -25,6 +26,9 @@ import { twinWorld } from "#/test/support/twin-world.ts";
 
 const clock = systemClock();
 const log = silentLogger();
+
+/** Below the store: JetStream's folder, and in it that of the account (topology/nats.ts). */
+const streamsFolder = "jetstream/HELIOGRAPH/streams";
 
 async function natsWorld(): Promise<LogWorld> {
   const topology = testTopology(["ams"]);
@@ -51,6 +55,7 @@ async function natsWorld(): Promise<LogWorld> {
       const metrics = createRegistry({ tier: "global" });
       return openHubLog({ link, datacenter: "ams", domain: "ams", replicas: 1, clock, log, metrics });
     },
+    datacenterLink: () => connected(connectPrimaries(datacenter)),
     async primaryChannel() {
       const link = await connected(connectPrimaries(datacenter));
       return openBackChannel({ link, datacenter: "ams", log, metrics: createRegistry({ tier: "primary" }) });
@@ -73,6 +78,15 @@ async function natsWorld(): Promise<LogWorld> {
     async replaceDisk(copy) {
       await rm(store, { recursive: true, force: true });
       if (copy) await cp(copy, store, { recursive: true });
+    },
+    async loseSince(copy, { streams = [], settings = [] }) {
+      const folder = (of: string, stream: string) => join(of, streamsFolder, stream);
+      for (const stream of streams) await rm(folder(store, stream), { recursive: true });
+      for (const stream of settings) {
+        for (const file of ["meta.inf", "meta.sum"]) {
+          await cp(join(folder(copy, stream), file), join(folder(store, stream), file));
+        }
+      }
     },
     pauseDatacenter: () => datacenter.pause(),
     resumeDatacenter: () => datacenter.resume(),

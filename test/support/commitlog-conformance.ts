@@ -2,37 +2,23 @@
 // simulations runs the same. What real servers do wrong is part of it, so that the twin is no kinder.
 
 import type { Test } from "tap";
-import type { BackChannel, LogReader, SegmentedLog } from "#/lib/commitlog/commitlog.ts";
-import { type AppendResult, LogError } from "#/lib/commitlog/commitlog.ts";
-import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
+import type { LogError } from "#/lib/commitlog/commitlog.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
-
-/** One data centre `ams` with its log, joined to a hub. Everything it opens, it closes itself. */
-export interface LogWorld {
-  /** A primary's log, over a connection of its own. `bytesMax`: of the stream. */
-  openPrimary(options?: { readonly bytesMax?: number }): Promise<SegmentedLog>;
-  openGlobal(): Promise<LogReader>;
-  primaryChannel(): Promise<BackChannel>;
-  globalChannel(): Promise<BackChannel>;
-  /** kill -9, and the same server again. */
-  killDatacenter(): Promise<void>;
-  startDatacenter(): Promise<void>;
-  killHub(): Promise<void>;
-  startHub(): Promise<void>;
-  /** Between data centre and hub, silently. */
-  cut(): void;
-  heal(): void;
-  /** The data centre's disk as it is now; undefined stands for an empty one. The server must be down. */
-  copyDisk(): Promise<string>;
-  replaceDisk(copy: string | undefined): Promise<void>;
-  /** SIGSTOP and SIGCONT of the data centre's server. */
-  pauseDatacenter(): void;
-  resumeDatacenter(): void;
-  /** How long a standstill is: seconds of a real one are dear, a simulated one costs nothing. */
-  readonly standstillMs: number;
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  close(): Promise<void>;
-}
+import { testPowerCuts } from "#/test/support/commitlog-powercuts.ts";
+import {
+  append,
+  epochOf,
+  failureOf,
+  here,
+  type LogWorld,
+  range,
+  readAll,
+  sequences,
+  take,
+  text,
+  until,
+  writeSteadily,
+} from "#/test/support/commitlog-world.ts";
 
 export async function testCommitLog(t: Test, makeWorld: () => Promise<LogWorld>): Promise<void> {
   // They mostly wait.
@@ -53,6 +39,7 @@ export async function testCommitLog(t: Test, makeWorld: () => Promise<LogWorld>)
     inWorld("over a link that is cut", testCutLink),
     inWorld("on disks that lose what they held", testLostDisks),
     inWorld("in segments", testSegments),
+    ...testPowerCuts.map(([name, run]) => inWorld(name, run)),
     inWorld("with a server that stands still", testStandstill),
     inWorld("when what is gone is asked for", testForgotten),
   ]);
@@ -303,7 +290,7 @@ async function testLostDisks(t: Test, world: LogWorld): Promise<void> {
     await append(writer, "new log", undefined, world);
     const after = await writer.info();
     t.match(after.stream, /^dc-ams-\d+-1$/);
-    t.ok(Number(after.stream.split("-")[2]) > Number(before.stream.split("-")[2]));
+    t.ok(epochOf(after.stream) > epochOf(before.stream));
     t.equal(after.lastSequence, 1);
     await until(world, () => reader.failure !== undefined);
     t.equal((reader.failure as LogError).code, "recreated");
@@ -331,7 +318,8 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
     const first = (await writer.info()).stream;
     await writer.beginSegment();
     const second = (await writer.info()).stream;
-    t.equal(second, first.replace(/-1$/, "-2"));
+    t.match(second, /^dc-ams-\d+-2$/);
+    t.ok(epochOf(second) > epochOf(first), "under a later epoch, so that no name is ever used twice");
     t.equal((await append(other, "two 1")).stream, second, "the other primary finds it");
     await append(writer, "two 2");
     await until(world, () => atPrimary.entries.length === 8 && atGlobal.entries.length === 8, 15_000);
@@ -342,6 +330,22 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
     }
     t.same((await take(other, atPrimary.entries[3]!.position, 4)).map(text), ["one 5", "one 6", "two 1", "two 2"]);
   });
+
+  await t.test(
+    "a segment is the same one after its settings were changed and its server was started again",
+    async (t) => {
+      await world.killDatacenter();
+      await world.startDatacenter();
+      for (const [reader, { entries }] of [
+        [other, atPrimary],
+        [hub, atGlobal],
+      ] as const) {
+        const rest = await take(reader, entries[3]!.position, 4);
+        t.same(rest.map(text), ["one 5", "one 6", "two 1", "two 2"]);
+        t.equal(rest[0]!.position.created, entries[3]!.position.created);
+      }
+    },
+  );
 
   await t.test(
     "a writer that finds the tail lost goes on in a new segment, so that no number is used twice",
@@ -443,111 +447,6 @@ async function testForgotten(t: Test, world: LogWorld): Promise<void> {
   await atGlobal.end();
 }
 
-/** With a world, it tries until the log is there. */
-async function append(
-  log: SegmentedLog,
-  id: string,
-  payload: string | Uint8Array = id,
-  world?: LogWorld,
-): Promise<AppendResult> {
-  const request = { kind: "heartbeat", origin: "ams-p1", id, payload: Buffer.from(payload) } as const;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await log.append(request, new AbortController().signal);
-    } catch (error) {
-      if (!world || attempt > 100 || (error as LogError).code !== "unavailable") throw error;
-      await world.sleep(50);
-    }
-  }
-}
-
-interface Reading {
-  readonly entries: LogEntry[];
-  readonly failure: unknown;
-  end(): Promise<void>;
-}
-
-function readAll(reader: LogReader, after: LogPosition | undefined, pause?: () => Promise<void>): Reading {
-  const aborter = new AbortController();
-  const reading = { entries: [] as LogEntry[], failure: undefined as unknown, end };
-  const finished = run();
-  async function run() {
-    try {
-      for await (const entry of reader.read(after, aborter.signal)) {
-        reading.entries.push(entry);
-        await pause?.();
-      }
-    } catch (error) {
-      reading.failure = error;
-    }
-  }
-  async function end() {
-    aborter.abort();
-    await finished;
-  }
-  return reading;
-}
-
-async function take(reader: LogReader, after: LogPosition | undefined, count: number): Promise<LogEntry[]> {
-  const aborter = new AbortController();
-  const entries: LogEntry[] = [];
-  for await (const entry of reader.read(after, aborter.signal)) {
-    entries.push(entry);
-    if (entries.length === count) aborter.abort();
-    if (entries.length >= count) break;
-  }
-  return entries;
-}
-
-async function failureOf(world: LogWorld, reader: LogReader, after: LogPosition, timeoutMs = 5000): Promise<LogError> {
-  const aborter = new AbortController();
-  const waiting = new AbortController();
-  void world.sleep(timeoutMs, waiting.signal).then(() => aborter.abort());
-  try {
-    for await (const entry of reader.read(after, aborter.signal)) {
-      throw new Error(`expected a LogError, got entry ${JSON.stringify(entry.position)}`);
-    }
-  } catch (error) {
-    if (error instanceof LogError) return error;
-    throw error;
-  } finally {
-    waiting.abort();
-  }
-  throw new Error(`expected a LogError within ${timeoutMs} ms, got nothing`);
-}
-
-/** Appends `0`, `1`, `2` … each until the log has it. `end` gives those that it acknowledged. */
-function writeSteadily(world: LogWorld, log: SegmentedLog): { end(): Promise<string[]> } {
-  const acknowledged: string[] = [];
-  let isEnding = false;
-  const finished = (async () => {
-    for (let i = 0; !isEnding; i++) {
-      await append(log, String(i), undefined, world);
-      acknowledged.push(String(i));
-      await world.sleep(10);
-    }
-  })();
-  return {
-    async end() {
-      isEnding = true;
-      await finished;
-      return acknowledged;
-    },
-  };
-}
-
-async function here(log: LogReader): Promise<LogPosition> {
-  const { stream, created, lastSequence } = await log.info();
-  return { stream, created, sequence: lastSequence };
-}
-
-async function until(world: LogWorld, condition: () => boolean | Promise<boolean>, timeoutMs = 8000): Promise<void> {
-  for (let waitedMs = 0; !(await condition()); waitedMs += 20) {
-    if (waitedMs > timeoutMs) throw new Error(`it did not come true within ${timeoutMs} ms: ${condition}`);
-    await world.sleep(20);
-  }
-}
-
 function reportOf(replica: string, tier: ReplicaReport["tier"], more: Partial<ReplicaReport>): ReplicaReport {
   const run = { datacenter: "ams", secondary: "ams-s1", bootEpoch: 1_700_000_000_000, shard: 0, run: 2 };
   return {
@@ -562,7 +461,3 @@ function reportOf(replica: string, tier: ReplicaReport["tier"], more: Partial<Re
     ...more,
   };
 }
-
-const sequences = (entries: readonly LogEntry[]) => entries.map(({ position }) => position.sequence);
-const text = (entry: LogEntry) => Buffer.from(entry.payload).toString();
-const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);

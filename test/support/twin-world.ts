@@ -10,7 +10,7 @@ import { seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
 import { Scheduler } from "#/test/sim/scheduler.ts";
-import type { LogWorld } from "#/test/support/commitlog-conformance.ts";
+import type { LogWorld } from "#/test/support/commitlog-world.ts";
 
 const log = silentLogger();
 const account = "DC_AMS";
@@ -56,6 +56,7 @@ export async function twinWorld(): Promise<LogWorld> {
       const link = await connected(hub);
       return openHubLog({ link, datacenter: "ams", domain: "ams", replicas: 1, clock, log, metrics });
     },
+    datacenterLink: () => connected(datacenter),
     async primaryChannel() {
       const metrics = createRegistry({ tier: "primary" });
       return openBackChannel({ link: await connected(datacenter), datacenter: "ams", log, metrics });
@@ -82,6 +83,12 @@ export async function twinWorld(): Promise<LogWorld> {
     async replaceDisk(copy) {
       if (copy === undefined) datacenter.wipe();
       else datacenter.powerCut(({ isNew }) => ({ entries: isNew ? -1 : 0, keepsSettings: false }));
+    },
+    async loseSince(_copy, { streams = [], settings = [] }) {
+      datacenter.powerCut(({ stream, entries }) => ({
+        entries: streams.includes(stream) ? -1 : entries,
+        keepsSettings: !settings.includes(stream),
+      }));
     },
     pauseDatacenter: () => datacenter.pause(),
     resumeDatacenter: () => datacenter.resume(),

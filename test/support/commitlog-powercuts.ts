@@ -1,0 +1,172 @@
+// Part of the log's conformance suite: a power cut soon after a segment was closed and the next one begun. Neither was synced
+// yet, so either may be lost, or both.
+
+import type { Test } from "tap";
+import type { LogError } from "#/lib/commitlog/commitlog.ts";
+import { JetStreamApi } from "#/lib/wire/streams.ts";
+import {
+  append,
+  epochOf,
+  failureOf,
+  type LogWorld,
+  readAll,
+  sequences,
+  take,
+  text,
+  until,
+} from "#/test/support/commitlog-world.ts";
+
+export const testPowerCuts: readonly (readonly [name: string, run: (t: Test, world: LogWorld) => Promise<void>])[] = [
+  ["when a power cut loses the closing of a segment", testClosingLost],
+  ["when a power cut loses a new segment", testSegmentLost],
+  ["when a power cut loses a new segment and the closing of the one before", testBothLost],
+];
+
+const closedMessageBytesMax = 1;
+/** Segments that are begun within one second may have one name. */
+const epochMs = 1100;
+
+/** Two segments, of which the first was synced when it was open and had three of its four entries. */
+async function twoSegments(world: LogWorld) {
+  const [writer, other, hub] = [await world.openPrimary(), await world.openPrimary(), await world.openGlobal()];
+  for (let i = 1; i <= 3; i++) await append(writer, `one ${i}`);
+  await world.killDatacenter();
+  const copy = await world.copyDisk();
+  await world.startDatacenter();
+  const { stream: first } = await append(writer, "one 4", undefined, world);
+  await world.sleep(epochMs);
+  await writer.beginSegment();
+  const { stream: second } = await append(writer, "two 1");
+  const link = await world.datacenterLink();
+  const api = new JetStreamApi(link);
+  const isClosed = async (stream: string) => {
+    await until(world, () => link.connected);
+    return (await api.streamInfo(stream))!.config.max_msg_size === closedMessageBytesMax;
+  };
+  return { writer, other, hub, copy, first, second, isClosed };
+}
+
+async function testClosingLost(t: Test, world: LogWorld): Promise<void> {
+  const { writer, hub, copy, first, second, isClosed } = await twoSegments(world);
+  t.equal(await isClosed(first), true);
+  await world.killDatacenter();
+  await world.loseSince(copy, { settings: [first] });
+  await world.startDatacenter();
+
+  await t.test("a reader goes on to the next segment although the one before is open", async (t) => {
+    const fresh = await world.openPrimary();
+    const [atPrimary, atGlobal] = [readAll(fresh, undefined), readAll(hub, undefined)];
+    await until(world, () => atPrimary.entries.length === 5 && atGlobal.entries.length === 5, 30_000);
+    for (const { entries, failure } of [atPrimary, atGlobal]) {
+      t.same(entries.map(text), ["one 1", "one 2", "one 3", "one 4", "two 1"]);
+      t.equal(failure, undefined);
+    }
+    t.equal(await isClosed(first), false, "nobody wrote yet");
+    await Promise.all([atPrimary.end(), atGlobal.end()]);
+  });
+
+  await t.test("whoever writes next closes it again, and writes behind nobody", async (t) => {
+    const forgetful = await world.openPrimary();
+    t.match(await append(forgetful, "two 2", undefined, world), { stream: second, sequence: 2 });
+    t.equal(await isClosed(first), true);
+    t.equal(await isClosed(second), false);
+    t.match(await append(writer, "two 3", undefined, world), { stream: second, sequence: 3 });
+  });
+}
+
+async function testSegmentLost(t: Test, world: LogWorld): Promise<void> {
+  const { writer, other, hub, copy, first, second, isClosed } = await twoSegments(world);
+  const [atPrimary, atGlobal] = [readAll(other, undefined), readAll(hub, undefined)];
+  await until(world, () => atPrimary.entries.length === 5 && atGlobal.entries.length === 5, 30_000);
+  let told = 0;
+  writer.onLoss(() => told++);
+  await world.killDatacenter();
+  await world.loseSince(copy, { streams: [second] });
+  await world.sleep(epochMs);
+  await world.startDatacenter();
+
+  await t.test("the next one has a name of its own, and its predecessor stays closed", async (t) => {
+    const fresh = await world.openPrimary();
+    const { stream, sequence } = await append(fresh, "three 1", undefined, world);
+    t.match(stream, /^dc-ams-\d+-2$/);
+    t.ok(epochOf(stream) > epochOf(second));
+    t.equal(sequence, 1);
+    t.equal(await isClosed(first), true);
+    t.equal((await append(writer, "three 2", undefined, world)).stream, stream, "also for who wrote to the lost one");
+  });
+
+  await t.test("who read the lost one is told, and goes on in the new one", async (t) => {
+    await until(world, () => atPrimary.failure !== undefined && atGlobal.failure !== undefined, 30_000);
+    for (const [reader, { failure }] of [
+      [other, atPrimary],
+      [hub, atGlobal],
+    ] as const) {
+      const { code, resumeAfter } = failure as LogError;
+      t.equal(code, "recreated");
+      t.same((await take(reader, resumeAfter, 2)).map(text), ["three 1", "three 2"]);
+    }
+    t.equal(atGlobal.entries.length, 5);
+  });
+
+  await t.test("who wrote to it and reads on is told too", async (t) => {
+    const position = atPrimary.entries[4]!.position;
+    t.equal((await failureOf(world, writer, position)).code, "recreated");
+    t.ok(told > 0);
+  });
+}
+
+async function testBothLost(t: Test, world: LogWorld): Promise<void> {
+  const { writer, other, hub, copy, first, second, isClosed } = await twoSegments(world);
+  const [atPrimary, atGlobal] = [readAll(other, undefined), readAll(hub, undefined)];
+  await until(world, () => atPrimary.entries.length === 5 && atGlobal.entries.length === 5, 30_000);
+  const ofSecond = atGlobal.entries[4]!.position;
+  let told = 0;
+  writer.onLoss(() => told++);
+  await world.killDatacenter();
+  await world.loseSince(copy, { streams: [second], settings: [first] });
+  await world.sleep(epochMs);
+  await world.startDatacenter();
+
+  await t.test("a primary that does not remember writes on, and those who went on go back for it", async (t) => {
+    const forgetful = await world.openPrimary();
+    t.match(await append(forgetful, "one 5", undefined, world), { stream: first, sequence: 5 });
+    await until(world, () => atPrimary.failure !== undefined && atGlobal.failure !== undefined, 30_000);
+    for (const [reader, { failure }] of [
+      [other, atPrimary],
+      [hub, atGlobal],
+    ] as const) {
+      const { code, resumeAfter } = failure as LogError;
+      t.equal(code, "recreated");
+      t.match(resumeAfter, { stream: first, sequence: 4 });
+      t.equal(text((await take(reader, resumeAfter, 1))[0]!), "one 5");
+    }
+  });
+
+  await t.test("who was started since reads that segment again", async (t) => {
+    const { code, resumeAfter } = await failureOf(world, await world.openGlobal(), ofSecond);
+    t.equal(code, "recreated");
+    t.match(resumeAfter, { stream: first, sequence: 0 });
+  });
+
+  await t.test("a primary that remembers closes it and begins the next one", async (t) => {
+    const { stream, sequence } = await append(writer, "three 1", undefined, world);
+    t.match(stream, /^dc-ams-\d+-2$/);
+    t.ok(epochOf(stream) > epochOf(second));
+    t.equal(sequence, 1);
+    t.ok(told > 0);
+    t.equal(await isClosed(first), true);
+    t.equal((await append(other, "three 2", undefined, world)).stream, stream);
+  });
+
+  await t.test("and every reader comes to the same end", async (t) => {
+    const primary = await take(other, (atPrimary.failure as LogError).resumeAfter, 3);
+    t.same(primary.map(text), ["one 5", "three 1", "three 2"]);
+    // The hub still has what was lost.
+    const global = readAll(hub, (atGlobal.failure as LogError).resumeAfter);
+    await until(world, () => global.failure !== undefined, 30_000);
+    t.same(global.entries.map(text), ["one 5", "two 1"]);
+    const rest = await take(hub, (global.failure as LogError).resumeAfter, 2);
+    t.same(rest.map(text), ["three 1", "three 2"]);
+    t.same(sequences(rest), [1, 2]);
+  });
+}
