@@ -21,7 +21,7 @@ import {
   segmentHeaderBytes,
 } from "#/lib/journal/format.ts";
 import type { DirectoryLock } from "#/lib/journal/lock.ts";
-import { damaged, findEnd, readRecords, unknownVersion } from "#/lib/journal/segment.ts";
+import { damaged, findEnd, readRecords, type SegmentEnd, unknownVersion } from "#/lib/journal/segment.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 
 /** A replica promises its fsync within a second; half of it is left to the disk. */
@@ -420,7 +420,7 @@ async function openSegments(options: JournalOptions): Promise<{ segments: Segmen
     }
     const file = await disk.open(path, { create: false });
     try {
-      const end = newest ? await findEnd(file, path) : { goodBytes: await file.sizeBytes(), tornBytes: 0 };
+      const end = newest ? await findEnd(file, path) : wholeSegment(await file.sizeBytes());
       tornBytes += end.tornBytes;
       if (end.tornBytes > 0) {
         log.warn(
@@ -434,8 +434,11 @@ async function openSegments(options: JournalOptions): Promise<{ segments: Segmen
         await disk.syncDirectory(dir);
         continue;
       }
-      // A killed process leaves written pages that were never synced; from here on they count as durable.
-      if (newest) await file.sync();
+      if (newest) {
+        await writeAgain(file, end);
+        await file.sync();
+        await disk.syncDirectory(dir);
+      }
       const bytes = new Uint8Array(segmentHeaderBytes);
       const got = await file.read(bytes, 0);
       const header = decodeHeader(bytes.subarray(0, got));
@@ -448,4 +451,19 @@ async function openSegments(options: JournalOptions): Promise<{ segments: Segmen
     }
   }
   return { segments, tornBytes };
+}
+
+/** One that a newer one follows: it was synced before that was begun. */
+function wholeSegment(bytes: number): SegmentEnd {
+  return { goodBytes: bytes, durableBytes: bytes, tornBytes: 0 };
+}
+
+/**
+ * A killed process leaves pages that were never synced, or whose sync failed. The latter can be read, but the kernel takes
+ * them for clean, so that a sync alone would not bring them to the disk. From here on they count as durable.
+ */
+async function writeAgain(file: DiskFile, { durableBytes, goodBytes }: SegmentEnd): Promise<void> {
+  const bytes = new Uint8Array(goodBytes - durableBytes);
+  await file.read(bytes, durableBytes);
+  await file.write(bytes, durableBytes);
 }

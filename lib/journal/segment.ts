@@ -60,6 +60,8 @@ export function damaged(path: string, offset: number, fault: string): JournalErr
 export interface SegmentEnd {
   /** The file is good up to here; what is behind was never promised to anyone. 0: nothing of it is of use. */
   readonly goodBytes: number;
+  /** So much of it was known to be on disk when its last record was appended. */
+  readonly durableBytes: number;
   readonly tornBytes: number;
 }
 
@@ -74,6 +76,7 @@ export async function findEnd(file: DiskFile, path: string): Promise<SegmentEnd>
   if (header === "bad_version") throw unknownVersion(path);
   let at = 0;
   let records = 0;
+  let durableBytes = 0;
   let fault = "its header is damaged";
   if (typeof header !== "string") {
     at = segmentHeaderBytes;
@@ -84,13 +87,14 @@ export async function findEnd(file: DiskFile, path: string): Promise<SegmentEnd>
         break;
       }
       at += record.lengthBytes;
+      durableBytes = record.durableBytes;
       records++;
     }
   }
   if (at < bytes.length && promised(bytes, at)) throw damaged(path, at, fault);
   // The header and its preamble are written and synced together, so without the whole of it nothing here was promised.
   if (typeof header === "string" || records < header.preambleRecords) at = 0;
-  return { goodBytes: at, tornBytes: bytes.length - at };
+  return { goodBytes: at, durableBytes: Math.min(durableBytes, at), tornBytes: bytes.length - at };
 }
 
 export function unknownVersion(path: string): JournalError {

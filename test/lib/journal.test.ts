@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import t from "tap";
 import { MiB, minuteMs } from "#/lib/bytes/units.ts";
 import { systemDisk } from "#/lib/journal/disk.ts";
@@ -236,6 +237,43 @@ t.test("after a failed fsync everything since the last good one is written anew"
   t.equal(durable, 2);
   disk.loseTail(seededRandom(seed));
   t.same(await readBack(optionsFor(disk)), ["one", "two"]);
+});
+
+t.test("what a failed fsync left in a file is brought to the disk by the process that finds it there", async (t) => {
+  const disk = memoryDisk();
+  const journal = await Journal.open(optionsFor(disk, { disk: disk.attach() }));
+  journal.append(record("one"));
+  await journal.sync();
+  disk.failingSyncs = 1;
+  journal.append(record("two".padEnd(1000)));
+  await t.rejects(journal.sync(), { code: "write_failed" });
+  disk.kill();
+  const next = await Journal.open(optionsFor(disk, { disk: disk.attach() }));
+  t.equal((await texts(next)).length, 2);
+  next.append(record("three"));
+  await next.sync();
+  disk.loseTail(seededRandom(seed));
+  t.same(
+    (await readBack(optionsFor(disk))).map((text) => text.trim()),
+    ["one", "two", "three"],
+  );
+});
+
+t.test("a new file's name is brought to the disk by the process that finds it there", async (t) => {
+  for (let round = 0; round < 20; round++) {
+    const disk = memoryDisk();
+    const dying = disk.attach();
+    const never = new Promise<never>(() => {});
+    const journal = await Journal.open(optionsFor(disk, { disk: { ...dying, syncDirectory: () => never } }));
+    journal.append(record("one"));
+    void journal.sync();
+    await setImmediate();
+    disk.kill();
+    const next = await Journal.open(optionsFor(disk, { disk: disk.attach() }));
+    t.same(await texts(next), ["one"]);
+    disk.loseTail(seededRandom(seed + round));
+    t.same(await readBack(optionsFor(disk)), ["one"]);
+  }
 });
 
 t.test("memory that waits for the disk is bounded, and who appends can wait for room", async (t) => {

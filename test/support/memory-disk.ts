@@ -78,7 +78,8 @@ export function memoryDisk(): MemoryDisk {
           file.unsynced = [];
           throw fail("EIO");
         }
-        file.durable = file.bytes.slice();
+        // Not the whole file: what an earlier sync failed to bring there is clean now, and stays away.
+        for (const { offset, bytes } of file.unsynced) file.durable = overwritten(file.durable, offset, bytes);
         file.unsynced = [];
         disk.syncs++;
       },
