@@ -18,18 +18,28 @@ const planned = [
   "power_primary",
   "power_global",
   "power_site",
+  "stop",
   "pause",
   "log_crash",
   "log_power",
   "log_stands",
   "log_full",
-  "hub_away",
+  "log_wipe",
+  "hub_crash",
+  "hub_power",
+  "hub_stands",
+  "hub_full",
+  "hub_wipe",
   "cut_both",
   "cut_up",
   "cut_down",
   "reset",
   "delay",
+  "loss",
+  "duplicate",
+  "reorder",
   "clock_step",
+  "clock_drift",
   "disk_slow",
   "disk_full",
   "disk_failing",
@@ -41,7 +51,7 @@ const planned = [
 ] as const;
 
 /** What comes of them. */
-const consequences = ["disk_torn", "log_tail_lost"] as const;
+const consequences = ["disk_torn", "log_tail_lost", "hub_tail_lost"] as const;
 
 export const faultKinds = [...planned, ...consequences] as const;
 export type PlannedKind = (typeof planned)[number];
@@ -58,6 +68,9 @@ export interface Fault {
   readonly aim?: Aim;
   readonly storm?: string;
 }
+
+/** Far beyond what quartz does, and well within a lease's margin. */
+const driftMax = 0.02;
 
 const stormShare = 0.45;
 /** So that a fault a minute comes on average, with storms of 2.9 parts. */
@@ -122,13 +135,15 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     machine.disk.powerCut();
     if (hits.lostSectors > before) hit("disk_torn");
   };
-  const stopLog = (power: boolean) => {
-    const before = site.log.hits.lostEntries;
-    if (power) site.log.powerCut();
-    else site.log.kill();
-    if (site.log.hits.lostEntries === before) return;
-    hit("log_tail_lost");
-    world.witness.lost(site.datacenter.name);
+  const server = kind.startsWith("hub_") ? world.hubLog : site.log;
+  const stopServer = (how: "kill" | "powerCut" | "wipe") => {
+    const before = server.hits.lostEntries;
+    if (how === "powerCut") server.powerCut();
+    else server.kill();
+    if (how === "wipe") server.wipe();
+    later(() => server.start());
+    if (server.hits.lostEntries > before) hit(server === world.hubLog ? "hub_tail_lost" : "log_tail_lost");
+    if (how === "wipe" || server.hits.lostEntries > before) world.witness.lost(server.name);
   };
 
   const crash = (machine: Machine, power: boolean) => {
@@ -169,13 +184,25 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     case "power_site": {
       tell(site.datacenter.name);
       if (site.log.up) hit(kind);
-      stopLog(true);
-      later(() => site.log.start());
+      stopServer("powerCut");
       for (const [i, machine] of world.machines.filter((each) => each.datacenter === site.datacenter).entries()) {
         cutPower(machine);
         // They do not all take the same time to start.
         world.scheduler.after(lastsMs + ((how * 100 * (i + 1)) % 7) * 1000, () => world.start(machine));
       }
+      return;
+    }
+    case "stop": {
+      const machine = machineOf("secondary", "primary", "global");
+      const { process, running } = machine;
+      tell(machine.name);
+      if (process && !process.dead && running) hit(kind);
+      world.stop(machine);
+      const startAgain = () => {
+        if (machine.process === process && !process?.dead) world.scheduler.after(500, startAgain);
+        else world.start(machine);
+      };
+      later(startAgain);
       return;
     }
     case "pause": {
@@ -187,31 +214,30 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       return;
     }
     case "log_crash":
+    case "hub_crash":
     case "log_power":
-      tell(site.datacenter.name);
-      if (site.log.up) hit(kind);
-      stopLog(kind === "log_power");
-      later(() => site.log.start());
+    case "hub_power":
+    case "log_wipe":
+    case "hub_wipe":
+      tell(server.name);
+      if (server.up) hit(kind);
+      stopServer(kind.endsWith("crash") ? "kill" : kind.endsWith("power") ? "powerCut" : "wipe");
       return;
     case "log_stands":
-      tell(site.datacenter.name);
-      counted(() => site.log.hits.standing);
-      site.log.standing = true;
-      later(() => site.log.resume());
+    case "hub_stands":
+      tell(server.name);
+      counted(() => server.hits.standing);
+      server.standing = true;
+      later(() => server.resume());
       return;
     case "log_full":
-      tell(site.datacenter.name);
-      counted(() => site.log.hits.full);
-      site.log.full = true;
+    case "hub_full":
+      tell(server.name);
+      counted(() => server.hits.full);
+      server.full = true;
       later(() => {
-        site.log.full = false;
+        server.full = false;
       });
-      return;
-    case "hub_away":
-      tell("the hub");
-      if (world.hubLog.up) hit(kind);
-      world.hubLog.kill();
-      later(() => world.hubLog.start());
       return;
     case "cut_both":
     case "delay":
@@ -223,6 +249,19 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     case "cut_down":
       cut("down");
       return;
+    case "loss":
+    case "duplicate":
+    case "reorder": {
+      const toServers = linksOf(world).filter(([name]) => /\/(log|hub|leaf)$/.test(name));
+      const [name, { line }] = linkAt(world, fault, site) ?? pick(toServers);
+      tell(name);
+      counted(() => line.hits[kind]);
+      line.mishaps = { ...line.mishaps, [kind]: 0.02 + how * 0.3 };
+      later(() => {
+        line.mishaps = { ...line.mishaps, [kind]: 0 };
+      });
+      return;
+    }
     case "reset": {
       const aimed = linkAt(world, fault, site);
       const busy = aimed ? [aimed] : linksOf(world).filter(([, link]) => link.busy);
@@ -241,6 +280,19 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       machine.clock.offsetMs += byMs;
       later(() => {
         machine.clock.offsetMs -= byMs;
+      });
+      return;
+    }
+    case "clock_drift": {
+      const { clock, name } = machineOf("secondary", "primary", "global");
+      const drift = (how - 0.5) * 2 * driftMax;
+      tell(`${name} by ${(drift * 100).toFixed(1)} %`);
+      hit(kind);
+      clock.bend(drift);
+      later(() => {
+        clock.bend(-drift);
+        // What keeps clocks right sets it back at once.
+        clock.offsetMs -= drift * lastsMs;
       });
       return;
     }

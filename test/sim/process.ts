@@ -4,17 +4,60 @@
 // told later, in the same order, and a dead one never, so that all its promises simply stand still for good.
 
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
-import type { Scheduler } from "#/test/sim/scheduler.ts";
+import type { Handle, Scheduler } from "#/test/sim/scheduler.ts";
 
 /** Wall time at the beginning of the world: 2026-01-01T00:00:00Z. */
 export const worldBeganMs = 1_767_225_600_000;
 
-/** What a machine's clock does to all processes on it. */
-export interface MachineClock {
-  /** The wall clock's error. */
+/** Timers are due when the machine's own clock has come so close. */
+const timerSlackMs = 1e-6;
+
+/** A machine's clocks. The monotonic one never jumps, however its speed changes; the wall clock has an error besides. */
+export class MachineClock {
   offsetMs: number;
-  /** How much faster than the world it runs. Fixed, so that a timer's length is known when it is set. */
-  readonly drift: number;
+  readonly #scheduler: Scheduler;
+  #drift: number;
+  /** By the world's time, since when it runs at its present speed, and what it showed then. */
+  #sinceMs: number;
+  #shownMs: number;
+
+  /** `drift`: how much faster than the world it runs, as a share. */
+  constructor(options: { readonly scheduler: Scheduler; readonly offsetMs: number; readonly drift: number }) {
+    this.#scheduler = options.scheduler;
+    this.offsetMs = options.offsetMs;
+    this.#drift = options.drift;
+    this.#sinceMs = options.scheduler.nowMs;
+    this.#shownMs = options.scheduler.nowMs;
+  }
+
+  /** From now on it runs that much faster than before. */
+  bend(drift: number): void {
+    this.#shownMs = this.monotonicMs();
+    this.#sinceMs = this.#scheduler.nowMs;
+    this.#drift += drift;
+  }
+
+  monotonicMs(): number {
+    return this.#shownMs + (this.#scheduler.nowMs - this.#sinceMs) * (1 + this.#drift);
+  }
+
+  nowMs(): number {
+    return worldBeganMs + this.monotonicMs() + this.offsetMs;
+  }
+
+  /** Calls back when the machine's own clock has come there; somewhat late when it was bent meanwhile, as timers are. */
+  after(delayMs: number, callback: () => void): Handle {
+    const dueMs = this.monotonicMs() + Math.max(0, delayMs);
+    const wait = () => {
+      const leftMs = dueMs - this.monotonicMs();
+      return this.#scheduler.after(leftMs / (1 + this.#drift), () => {
+        if (dueMs - this.monotonicMs() > timerSlackMs) handle = wait();
+        else callback();
+      });
+    };
+    let handle = wait();
+    return { cancel: () => handle.cancel() };
+  }
 }
 
 export class SimProcess {
@@ -29,7 +72,7 @@ export class SimProcess {
   constructor(options: { readonly name: string; readonly scheduler: Scheduler; readonly machine: MachineClock }) {
     this.name = options.name;
     this.#scheduler = options.scheduler;
-    this.clock = this.#makeClock(options.machine);
+    this.clock = this.#clockOf(options.machine);
   }
 
   get dead(): boolean {
@@ -75,12 +118,10 @@ export class SimProcess {
     this.#onDeath.push(callback);
   }
 
-  #makeClock(machine: MachineClock): Clock {
-    const scheduler = this.#scheduler;
-    const rate = 1 + machine.drift;
+  #clockOf(machine: MachineClock): Clock {
     const after = (delayMs: number, callback: () => void): Timer => {
       let over = false;
-      const handle = scheduler.after(Math.max(0, delayMs) / rate, () => {
+      const handle = machine.after(delayMs, () => {
         this.enter(() => {
           if (!over) callback();
         });
@@ -93,8 +134,8 @@ export class SimProcess {
       };
     };
     return {
-      nowMs: () => worldBeganMs + scheduler.nowMs * rate + machine.offsetMs,
-      monotonicMs: () => 5000 + scheduler.nowMs * rate,
+      nowMs: () => machine.nowMs(),
+      monotonicMs: () => 5000 + machine.monotonicMs(),
       after,
       every(periodMs, callback) {
         let timer: Timer;

@@ -221,7 +221,8 @@ export class Witness {
       const from = `${before.position.stream} ${before.position.sequence}`;
       this.violated("reader_back", `${key}: ${position.stream} ${position.sequence} after ${from}`);
     }
-    this.#readers.set(key, { position, losses: isBack ? losses : (before?.losses ?? losses) });
+    // A new life may find a loss that came before it.
+    this.#readers.set(key, { position, losses: isBack ? losses : (before?.losses ?? 0) });
   }
 
   #writes(datacenter: string, generation: Generation): void {

@@ -24,7 +24,7 @@ import { SimDisk } from "#/test/sim/disk.ts";
 import { SimLists } from "#/test/sim/lists.ts";
 import { connect, type Door, Link } from "#/test/sim/network.ts";
 import { type Plant, unplanted } from "#/test/sim/planted.ts";
-import { SimProcess } from "#/test/sim/process.ts";
+import { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import { Scheduler } from "#/test/sim/scheduler.ts";
 import { SimServer } from "#/test/sim/server.ts";
 import { SimTargets } from "#/test/sim/targets.ts";
@@ -49,7 +49,7 @@ export interface Machine {
   readonly tier: Tier;
   readonly datacenter: Datacenter | undefined;
   readonly disk: SimDisk;
-  readonly clock: { offsetMs: number; readonly drift: number };
+  readonly clock: MachineClock;
   process: SimProcess | undefined;
   /** What runs in it, once it has begun. */
   running: { close(): Promise<void> } | undefined;
@@ -89,7 +89,10 @@ export class World {
     const parts = () => ({ scheduler, random: seededRandom(this.random.below(2 ** 31)) });
     this.targets = new SimTargets({ count: datacenterNames.length * targetsPerDatacenter, ...parts() });
     this.witness = new Witness({ targets: this.targets, scheduler });
-    const clock = () => ({ offsetMs: (this.random.next() - 0.5) * 40, drift: (this.random.next() - 0.5) * 1e-4 });
+    const clock = () => {
+      const offsetMs = (this.random.next() - 0.5) * 40;
+      return new MachineClock({ scheduler, offsetMs, drift: (this.random.next() - 0.5) * 1e-4 });
+    };
     const server = (name: string) =>
       new SimServer({
         name,
