@@ -127,6 +127,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     holder: primary.name,
     incarnation: parts.incarnation,
     lengthMs: parts.leaseMs,
+    // From the journal and then from the log: the lease is sought once the journal was replayed.
+    tokenFloor: () => replica?.generation?.token ?? 0,
     clock,
     random,
     log,
@@ -198,8 +200,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     watch: (request, send, peer, signal) => assignments.serve(request, send, peer, signal),
   });
   log.info({ http: httpAddress, grpc: server.address }, "The primary listens.");
-  lease.start();
   replica = opened;
+  lease.start();
 
   const reading = opened.run(commitLog, stopping.signal);
   const governing = govern(

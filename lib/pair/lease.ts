@@ -4,10 +4,11 @@
 // over when it has itself seen the same revision for a whole lease. So the holder's lease is over, by its own clock, before
 // a candidate's wait is, even when the holder was paused or the answer to its renewal was lost.
 //
-// The fencing token is the revision at acquisition, so it grows from holder to holder, and whoever obeys a holder refuses a
-// lower one. Revisions begin again when the store lost its disk; therefore they are counted on from a base, the wall clock's
-// ms at the first acquisition in that store, which the record carries along. A store that lost only its last writes counts
-// them again; therefore the base grows past every token that was seen here.
+// The fencing token grows from holder to holder, and whoever obeys a holder refuses a lower one. It is the revision at
+// acquisition, counted on from a base that the record carries along, because the store may lose what it held: its disk, and
+// then revisions begin again, or its last writes in a power cut, and then it counts them again. So whoever acquires the lease
+// raises the base until the token is above the wall clock's ms, above every token that was seen here, and above the one that
+// its owner remembers over a restart.
 
 import { Buffer } from "node:buffer";
 import { assert } from "#/lib/assert/assert.ts";
@@ -40,6 +41,11 @@ export interface LeaseOptions {
   /** Of this start of the process, so that it is not taken for its predecessor. */
   readonly incarnation: string;
   readonly lengthMs: number;
+  /**
+   * The highest token that is known from elsewhere to have been held, for instance from the journal; 0 when none is. Asked
+   * at each acquisition and renewal: who holds the lease and learns of a higher token takes it anew, under one still higher.
+   */
+  readonly tokenFloor?: () => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -77,6 +83,10 @@ export class Lease {
   #writes = 0;
   /** No token of any record that was read or written here is above it. */
   #tokenFloor = 0;
+  /** The newest record that was read or written here. */
+  #newest = { revision: 0, isOthers: false };
+  /** By the monotonic clock: until then another one may hold what the store does not remember. */
+  #waitUntilMs = Number.NEGATIVE_INFINITY;
   /** By the monotonic clock; held until then. */
   #untilMs = Number.NEGATIVE_INFINITY;
   #expiry: Timer | undefined;
@@ -159,13 +169,15 @@ export class Lease {
       this.#seen = { revision: record.revision, bytes, value, sinceMs: clock.monotonicMs() };
       this.#tokenFloor = Math.max(this.#tokenFloor, this.#seen.value.tokenBase + record.revision);
     }
+    this.#lookForLoss(record?.revision ?? 0);
     if (!record) this.#seen = undefined;
     const seen = this.#seen;
     // Our own record is there when the answer to our write was lost: nobody else wrote since.
     const isFree = !seen || seen.value.holder === "" || seen.value.incarnation === incarnation;
-    if (!isFree && clock.monotonicMs() - seen.sinceMs < this.#lengthOf(seen)) return;
-    const tokenBase = seen?.value.tokenBase || Math.floor(clock.nowMs());
-    this.#tokenBase = Math.max(tokenBase, this.#tokenFloor - (seen?.revision ?? 0));
+    const nowMs = clock.monotonicMs();
+    if (nowMs < this.#waitUntilMs || (!isFree && nowMs - seen.sinceMs < this.#lengthOf(seen))) return;
+    this.#tokenFloor = Math.max(this.#tokenFloor, this.#knownToken(), Math.floor(clock.nowMs()));
+    this.#tokenBase = Math.max(seen?.value.tokenBase ?? 0, this.#tokenFloor - (seen?.revision ?? 0));
     const sentMs = clock.monotonicMs();
     const revision = await store.write(this.#record(this.#options.holder), seen?.revision ?? 0);
     if (revision === undefined) return; // The other one was faster: the next look shows it.
@@ -180,6 +192,10 @@ export class Lease {
   async #renew(): Promise<boolean> {
     const { store, clock, incarnation } = this.#options;
     if (!this.held()) return false;
+    if (this.#knownToken() > this.#token) {
+      this.#drop("a higher token was held before");
+      return false;
+    }
     const sentMs = clock.monotonicMs();
     const revision = await store.write(this.#record(this.#options.holder), this.#revision);
     if (revision !== undefined) {
@@ -190,15 +206,32 @@ export class Lease {
     const record = await store.read();
     if (record && parseValue(record.value).incarnation === incarnation && parseValue(record.value).holder !== "") {
       this.#revision = record.revision;
+      this.#tokenBase = Math.max(this.#tokenBase, this.#tokenFloor - record.revision);
     } else {
       this.#drop("another one has it");
     }
     return false;
   }
 
+  #knownToken(): number {
+    return this.#options.tokenFloor?.() ?? 0;
+  }
+
+  /** A store that lost the record of a holder, or took an older one for it, does not know that the holder still holds. */
+  #lookForLoss(revision: number): void {
+    const { clock, incarnation, lengthMs } = this.#options;
+    const seen = this.#seen;
+    if (revision < this.#newest.revision && this.#newest.isOthers) {
+      this.#waitUntilMs = clock.monotonicMs() + lengthMs;
+    }
+    const isOthers = seen?.revision === revision && seen.value.holder !== "" && seen.value.incarnation !== incarnation;
+    this.#newest = { revision, isOthers };
+  }
+
   #hold(revision: number, sentMs: number): void {
     const { clock, lengthMs } = this.#options;
     this.#revision = revision;
+    this.#newest = { revision, isOthers: false };
     this.#tokenFloor = Math.max(this.#tokenFloor, this.#tokenBase + revision);
     this.#untilMs = sentMs + lengthMs * (1 - marginShare);
     this.#expiry?.cancel();

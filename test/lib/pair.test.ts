@@ -7,14 +7,15 @@ import type { LeaseStore } from "#/lib/pair/store.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { memoryLeaseStore } from "#/test/support/lease-store.ts";
-import { manualClock } from "#/test/support/manual-clock.ts";
+import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
 import { connectPrimaries, startDatacenter, testTopology } from "#/test/support/nats.ts";
 
 const lengthMs = 3000;
 
-function contender(name: string, store: LeaseStore, clock: Clock, seed = 1): Lease {
+function contender(name: string, store: LeaseStore, clock: Clock, seed = 1, tokenFloor = () => 0): Lease {
   return new Lease({
     store,
+    tokenFloor,
     holder: name,
     incarnation: `${name} since ${clock.monotonicMs()}`,
     lengthMs,
@@ -104,6 +105,130 @@ t.test("tokens grow although the store lost its last writes in a power cut and c
   t.equal(b.held(), true);
   t.ok(b.token > token, `${b.token} after ${token}`);
   await b.close();
+});
+
+/** A pair of which the second took the lease over, and a store that then lost all but the first one's first record. */
+async function restartedPair(clock: ManualClock) {
+  const store = memoryLeaseStore();
+  const [a, b] = [contender("a", store.client(clock), clock), contender("b", store.client(clock), clock, 2)];
+  a.start();
+  await clock.advance(10);
+  const synced = store.record!;
+  b.start();
+  await clock.advance(60_000);
+  await a.close();
+  await clock.advance(5000);
+  const { token } = b;
+  await b.close();
+  store.rewind(synced);
+  return { store, token };
+}
+
+t.test("tokens grow although the store lost its last writes and both of the pair remember nothing", async (t) => {
+  const clock = manualClock();
+  const { store, token } = await restartedPair(clock);
+  const c = contender("c", store.client(clock), clock);
+  c.start();
+  await clock.advance(4000);
+  t.ok(c.token > token, `${c.token} after ${token}`);
+  await c.close();
+});
+
+t.test("also when the wall clock was set back, as long as one token is remembered", async (t) => {
+  const clock = manualClock();
+  const { store, token } = await restartedPair(clock);
+  clock.step(-3_600_000);
+  const forgetful = contender("c", store.client(clock), clock);
+  forgetful.start();
+  await clock.advance(4000);
+  t.ok(forgetful.token > 0 && forgetful.token < token, "this is why it must be remembered");
+  await forgetful.close();
+  const c = contender("c", store.client(clock), clock, 1, () => token);
+  c.start();
+  await clock.advance(4000);
+  t.ok(c.token > token, `${c.token} after ${token}`);
+  await c.close();
+});
+
+t.test("who holds the lease and learns of a higher token takes it anew under one still higher", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  let known = 0;
+  const a = contender("a", store.client(clock), clock, 1, () => known);
+  const tokens: number[] = [];
+  a.onChange(() => tokens.push(a.token));
+  a.start();
+  await clock.advance(2000);
+  known = a.token;
+  await clock.advance(2000);
+  t.same(tokens, [1_700_000_000_001], "its own is no higher one");
+  known = 1_800_000_000_000;
+  await clock.advance(2000);
+  t.same(tokens, [1_700_000_000_001, 0, 1_800_000_000_001]);
+  t.equal(a.held(), true);
+  await a.close();
+});
+
+t.test("a holder whose older record the store went back to tells its successor of its token", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  const clockOfA = pausable(clock);
+  const [a, b] = [contender("a", store.client(clockOfA), clockOfA), contender("b", store.client(clock), clock, 2)];
+  a.start();
+  await clock.advance(10);
+  const synced = store.record!;
+  clockOfA.pause();
+  b.start();
+  await clock.advance(60_000);
+  clockOfA.resume();
+  await b.close();
+  await clock.advance(1000);
+  const { token } = a;
+  store.rewind(synced);
+  await clock.advance(3000);
+  t.equal(a.token, token, "it holds on");
+  await a.close();
+  clock.step(-3_600_000);
+  const c = contender("c", store.client(clock), clock);
+  c.start();
+  await clock.advance(4000);
+  t.ok(c.token > token, `${c.token} after ${token}`);
+  await c.close();
+});
+
+t.test("a candidate that finds its own old record again does not take it for the present one", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  const clockOfB = pausable(clock);
+  const [a, b] = [contender("a", store.client(clock), clock), contender("b", store.client(clockOfB), clockOfB, 2)];
+  b.start();
+  await clock.advance(2000);
+  const synced = store.record!;
+  clockOfB.pause();
+  a.start();
+  await clock.advance(5000);
+  clockOfB.resume();
+  await clock.advance(1000);
+  for (const loss of ["the last writes", "all"]) {
+    t.equal(a.held(), true);
+    if (loss === "all") store.lose();
+    else store.rewind(synced);
+    let both = 0;
+    for (let i = 0; i < 1000; i++) {
+      await clock.advance(10);
+      if (a.held() && b.held()) both++;
+    }
+    t.equal(both, 0, `${loss} lost`);
+    t.equal(a.held() || b.held(), true);
+    if (b.held()) {
+      await clock.advance(100);
+      clockOfB.pause();
+      await clock.advance(5000);
+      clockOfB.resume();
+      await clock.advance(1000);
+    }
+  }
+  await Promise.all([a.close(), b.close()]);
 });
 
 t.test("a revision that comes again after a power cut of the store is not taken for the old record", async (t) => {
@@ -290,6 +415,61 @@ t.test("never two holders, never a lower token, whatever the store and the proce
     const closed = lease.close();
     await clock.advance(5000);
     await closed;
+  }
+});
+
+t.test("never a lower token, whatever the store loses and whoever is started again", async (t) => {
+  const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
+  t.comment(`SEED=${seed}`);
+  for (const remembers of [false, true]) {
+    const random = seededRandom(seed);
+    const clock = manualClock();
+    const store = memoryLeaseStore();
+    let skewMs = 0;
+    let highest = 0;
+    let acquired = 0;
+    const start = (name: string) => {
+      // Who remembers may have any wall clock; who does not has one that goes on.
+      const own = { ...clock, nowMs: () => clock.nowMs() + skewMs };
+      const lease = contender(name, store.client(own), own, random.below(1e6), () => (remembers ? highest : 0));
+      let token = 0;
+      lease.onChange(() => {
+        if (lease.token === token || lease.token === 0) return;
+        token = lease.token;
+        acquired++;
+        if (token <= highest) t.fail(`token ${token} after ${highest}`);
+        highest = Math.max(highest, token);
+      });
+      lease.start();
+      return lease;
+    };
+    const leases = [start("a"), start("b")];
+    let synced = store.record;
+    for (let step = 0; step < 1000; step++) {
+      await clock.advance(random.below(500));
+      if (random.below(8) > 0) continue;
+      const which = random.below(2);
+      switch (random.below(6)) {
+        case 0:
+          synced = store.record;
+          break;
+        case 1:
+          if (synced && (store.record?.revision ?? 0) >= synced.revision) store.rewind(synced);
+          break;
+        case 2:
+          store.lose();
+          synced = undefined;
+          break;
+        case 3:
+          if (remembers) skewMs = random.below(1e7) - 5e6;
+          break;
+        default:
+          await leases[which]!.close();
+          leases[which] = start("ab"[which]!);
+      }
+    }
+    t.ok(acquired > 20, `${acquired} acquisitions`);
+    for (const lease of leases) await lease.close();
   }
 });
 
