@@ -192,10 +192,19 @@ export class TwinStream {
 /** NATS' own wildcards: `*` for one token, `>` for the rest. */
 export function subjectMatches(pattern: string, subject: string): boolean {
   if (pattern === subject) return true;
-  const [wanted, given] = [pattern.split("."), subject.split(".")];
-  for (let i = 0; i < wanted.length; i++) {
-    if (wanted[i] === ">") return given.length > i;
-    if (i >= given.length || (wanted[i] !== "*" && wanted[i] !== given[i])) return false;
+  let at = 0;
+  for (let from = 0; ; ) {
+    const token = tokenAt(pattern, from);
+    if (token === ">") return at < subject.length;
+    const given = tokenAt(subject, at);
+    if (at > subject.length || (token !== "*" && token !== given)) return false;
+    from += token.length + 1;
+    at += given.length + 1;
+    if (from > pattern.length) return at > subject.length;
   }
-  return wanted.length === given.length;
+}
+
+function tokenAt(subject: string, from: number): string {
+  const end = subject.indexOf(".", from);
+  return end < 0 ? subject.slice(from) : subject.slice(from, end);
 }

@@ -319,6 +319,7 @@ class TwinAccount {
   readonly jetStream: TwinJetStream;
   leaf: { send(message: TwinMessage): boolean; readonly datacenter: string } | undefined;
   readonly #domain: string;
+  readonly #apiPrefixes: readonly string[];
   readonly #isReady: () => boolean;
   readonly #onPublished: TwinServerOptions["onPublished"];
 
@@ -329,6 +330,7 @@ class TwinAccount {
     host: Omit<ConstructorParameters<typeof TwinJetStream>[0], "send">,
   ) {
     this.#domain = domain;
+    this.#apiPrefixes = ["$JS.API.", `$JS.${domain}.API.`];
     this.#isReady = isReady;
     this.#onPublished = onPublished;
     const send = (message: TwinMessage) => this.route(message);
@@ -362,7 +364,7 @@ class TwinAccount {
       }
       return false;
     }
-    for (const prefix of ["$JS.API.", `$JS.${this.#domain}.API.`]) {
+    for (const prefix of this.#apiPrefixes) {
       if (to.startsWith(prefix)) return this.#isReady() && this.#call(to.slice(prefix.length), message);
     }
     let isTaken = false;
@@ -374,9 +376,12 @@ class TwinAccount {
       isTaken = true;
     }
     for (const session of this.sessions) {
-      if (![...session.patterns].some((pattern) => subjectMatches(pattern, to))) continue;
-      session.send(message);
-      isTaken = true;
+      for (const pattern of session.patterns) {
+        if (!subjectMatches(pattern, to)) continue;
+        session.send(message);
+        isTaken = true;
+        break;
+      }
     }
     return isTaken;
   }
