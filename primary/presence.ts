@@ -2,6 +2,8 @@
 //
 // Both primaries tell each other whom they hear, so a secondary that changed sides is not missed. A primary that has just
 // taken the say, or that was itself held up, has not listened long enough to call anybody dead, and waits one lease first.
+// When the peer falls silent, so do all secondaries that it spoke for, and none of them is dead for that: they get the time
+// that it takes them to notice and to come over.
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
@@ -11,6 +13,11 @@ const leaseMsMax = 5 * secondMs;
 
 /** The peer reports once a second what it hears: a shorter lease would end between two reports of a healthy secondary. */
 const leaseMsMin = 2.5 * secondMs;
+
+/** A peer that lives reports once a second: from then on its silence is its own. */
+const peerSilentMsMin = 1.5 * secondMs;
+/** A secondary notices within 5 s that its primary vanished without a word (lib/wire/grpc.ts), and then tries the other one. */
+const comeOverMsMax = 6 * secondMs;
 
 /** Half the shortest interval costs a dead secondary's targets at most one slot before the handover. */
 export function presenceLeaseMs(shortestIntervalMs: number): number {
@@ -22,6 +29,9 @@ export class Presence {
   readonly #leaseMs: number;
   /** By name, the monotonic time until which it counts as living; every configured secondary has an entry. */
   readonly #livesUntilMs: Map<string, number>;
+  /** Those whose newest word came through the peer. */
+  readonly #throughPeer = new Set<string>();
+  #peerHeardMs = Number.NEGATIVE_INFINITY;
   readonly #onChange: (() => void)[] = [];
   #living: readonly string[] = [];
   #timer: Timer | undefined;
@@ -39,13 +49,17 @@ export class Presence {
     this.#livesUntilMs = new Map(options.secondaries.map((name) => [name, Number.NEGATIVE_INFINITY]));
   }
 
-  /** A word of the secondary, `ageMs` ago, here or at the peer. An older one than known changes nothing. */
+  /** A word of the secondary to this primary, `ageMs` ago. An older one than known changes nothing. */
   heard(name: string, ageMs: number): void {
-    const knownMs = this.#livesUntilMs.get(name);
-    if (knownMs === undefined) return;
-    const untilMs = this.#clock.monotonicMs() - Math.max(0, ageMs) + this.#leaseMs;
-    if (untilMs <= knownMs) return;
-    this.#livesUntilMs.set(name, untilMs);
+    if (!this.#learn(name, ageMs)) return;
+    this.#throughPeer.delete(name);
+    this.#update();
+  }
+
+  /** The peer's report of whom it hears. */
+  peerHeard(secondaries: readonly { readonly name: string; readonly ageMs: number }[]): void {
+    this.#peerHeardMs = this.#clock.monotonicMs();
+    for (const { name, ageMs } of secondaries) if (this.#learn(name, ageMs)) this.#throughPeer.add(name);
     this.#update();
   }
 
@@ -74,6 +88,21 @@ export class Presence {
     this.#timer?.cancel();
   }
 
+  /** False when it is no news. */
+  #learn(name: string, ageMs: number): boolean {
+    const knownMs = this.#livesUntilMs.get(name);
+    const untilMs = this.#clock.monotonicMs() - Math.max(0, ageMs) + this.#leaseMs;
+    if (knownMs === undefined || untilMs <= knownMs) return false;
+    this.#livesUntilMs.set(name, untilMs);
+    return true;
+  }
+
+  #untilMs(name: string): number {
+    const untilMs = this.#livesUntilMs.get(name)!;
+    const peerSpoke = untilMs - this.#peerHeardMs < peerSilentMsMin;
+    return peerSpoke || !this.#throughPeer.has(name) ? untilMs : Math.max(untilMs, this.#peerHeardMs + comeOverMsMax);
+  }
+
   #extend(names: readonly string[]): void {
     const untilMs = this.#clock.monotonicMs() + this.#leaseMs;
     for (const name of names) {
@@ -88,7 +117,7 @@ export class Presence {
     const heldUp = this.#timer !== undefined && nowMs > this.#dueMs + this.#leaseMs / 2;
     // What arrived meanwhile still waits to be read: it would be wrong to call its senders dead.
     if (heldUp) this.#extend(this.#living);
-    const living = [...this.#livesUntilMs].filter(([, untilMs]) => untilMs > nowMs).map(([name]) => name);
+    const living = [...this.#livesUntilMs.keys()].filter((name) => this.#untilMs(name) > nowMs);
     living.sort(compareText);
     const changed = living.length !== this.#living.length || living.some((name, i) => name !== this.#living[i]);
     this.#living = living;
@@ -100,7 +129,7 @@ export class Presence {
     this.#timer?.cancel();
     this.#timer = undefined;
     if (this.#living.length === 0) return;
-    this.#dueMs = Math.min(...this.#living.map((name) => this.#livesUntilMs.get(name)!));
+    this.#dueMs = Math.min(...this.#living.map((name) => this.#untilMs(name)));
     this.#timer = this.#clock.after(this.#dueMs - nowMs, () => this.#update());
   }
 }

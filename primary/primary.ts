@@ -179,9 +179,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   opened.onDurable(() => report());
   backChannel.subscribe((heard) => {
     safety.hear(heard);
-    if (heard.replica !== primary.name) {
-      for (const { name, ageMs } of heard.secondaries) presence.heard(name, ageMs);
-    }
+    if (heard.tier === "primary" && heard.replica !== primary.name) presence.peerHeard(heard.secondaries);
     void receiver.acknowledgeAll();
   });
 

@@ -224,6 +224,49 @@ t.test("a primary that was itself held up does not take its own absence for thei
   t.same(held.living(), [], "a lease later it knows");
 });
 
+t.test("when the peer falls silent, those that it spoke for get the time to come over", async (t) => {
+  const { clock, book, changes } = presence(["s1", "s2", "s3"]);
+  const peer = (...names: string[]) => book.peerHeard(names.map((name) => ({ name, ageMs: 500 })));
+  book.heard("s3", 0);
+  peer("s1", "s2");
+  // The peer stops here. A lease after its words s3, who spoke to this primary, is dead; nobody knows that of the others.
+  await clock.advance(5000);
+  t.same(book.living(), ["s1", "s2"]);
+  book.heard("s1", 0);
+  await clock.advance(999);
+  t.same(book.living(), ["s1", "s2"]);
+  await clock.advance(1);
+  t.same(book.living(), ["s1"], "s2 did not come");
+  await clock.advance(4000);
+  t.same(changes, ["s3", "s1 s2 s3", "s1 s2", "s1", ""]);
+});
+
+t.test("one that the peer no longer hears is dead after one lease as long as the peer speaks", async (t) => {
+  const { clock, book } = presence();
+  for (let second = 0; second < 5; second++) {
+    book.peerHeard([
+      { name: "s1", ageMs: 0 },
+      { name: "s2", ageMs: second * 1000 },
+    ]);
+    t.same(book.living(), ["s1", "s2"]);
+    await clock.advance(1000);
+  }
+  t.same(book.living(), ["s1"]);
+});
+
+t.test("a report of the peer that names nobody still says that it speaks", async (t) => {
+  const { clock, book } = presence();
+  book.peerHeard([{ name: "s1", ageMs: 0 }]);
+  for (let second = 0; second < 4; second++) {
+    await clock.advance(1000);
+    book.peerHeard([]);
+  }
+  await clock.advance(999);
+  t.same(book.living(), ["s1"]);
+  await clock.advance(1);
+  t.same(book.living(), []);
+});
+
 t.test("after close nothing is told", async (t) => {
   const { clock, book, changes } = presence();
   book.heard("s1", 0);
