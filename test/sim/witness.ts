@@ -71,7 +71,7 @@ interface Reader {
 }
 
 const violationsMax = 20;
-const replicasPerPair = 2;
+const globalCount = 2;
 /** What a slot's other scrape may be away from it, so that both or neither is within a look's range. */
 const slotSpreadMs = 15_000;
 const reports = new Set<string>(reportRows);
@@ -81,6 +81,7 @@ export class Witness {
   readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0 };
   readonly #targets: SimTargets;
   readonly #scheduler: Scheduler;
+  readonly #primaries: (datacenter: string) => number;
   readonly #runs = new Map<string, Run>();
   /** By instance, timestamp and the time in the body. */
   readonly #told = new Map<string, Told>();
@@ -95,9 +96,15 @@ export class Witness {
   readonly #readers = new Map<string, Reader>();
   readonly #losses = new Map<string, number>();
 
-  constructor(options: { readonly targets: SimTargets; readonly scheduler: Scheduler }) {
+  constructor(options: {
+    readonly targets: SimTargets;
+    readonly scheduler: Scheduler;
+    /** How many primaries a data centre has. */
+    readonly primaries: (datacenter: string) => number;
+  }) {
     this.#targets = options.targets;
     this.#scheduler = options.scheduler;
+    this.#primaries = options.primaries;
   }
 
   /** The process that last said that it has the say among the primaries of a data centre, or the globals; "" before. */
@@ -164,8 +171,8 @@ export class Witness {
     const run = this.#runs.get(key);
     if (!run) return;
     // No fault here keeps a global away for an hour, from when on it would be left out.
-    this.#expectSaid("durable_early", key, durable, this.#watermarks.global);
-    this.#expectSaid("held_early", key, held, this.#watermarks.primary);
+    this.#expectSaid("durable_early", key, durable, this.#watermarks.global, globalCount);
+    this.#expectSaid("held_early", key, held, this.#watermarks.primary, this.#primaries(datacenter));
     run.accepted = Math.max(run.accepted, accepted);
     run.durable = Math.max(run.durable, durable);
   }
@@ -194,11 +201,17 @@ export class Witness {
     };
   }
 
-  #expectSaid(code: string, key: string, told: number, ofTier: ReadonlyMap<string, ReadonlyMap<string, number>>): void {
+  #expectSaid(
+    code: string,
+    key: string,
+    told: number,
+    ofTier: ReadonlyMap<string, ReadonlyMap<string, number>>,
+    replicas: number,
+  ): void {
     if (told === 0) return;
     const said = [...(ofTier.get(key) ?? [])];
     const enough = said.filter(([, sequence]) => sequence >= told);
-    if (enough.length >= replicasPerPair) return;
+    if (enough.length >= replicas) return;
     const text = said.map(([name, sequence]) => `${name} ${sequence}`).join(", ");
     this.violated(code, `${key}: ${told} was told, and was said by: ${text}`);
   }

@@ -1,11 +1,11 @@
 // A whole federation in one process: the tiers' real code on simulated clocks, disks, networks and log servers.
 //
-//     2 data centres × (2 primaries, 2 secondaries, a log server, 6 targets), the hub, 2 globals
+//     2 data centres × (1 or 2 primaries, 1 to 3 secondaries, a log server, 6 targets), the hub, 2 globals
 //
 // A machine outlives its processes: it keeps its disk and its clock. Whatever a process may do wrong is put into the story.
 
 import { startGlobal } from "#/global/global.ts";
-import { MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
 import { connectTwin, joinTwins } from "#/lib/commitlog/twin.ts";
@@ -14,6 +14,7 @@ import { createHttpServer } from "#/lib/http/server.ts";
 import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";
+import { leaseLengthMs } from "#/lib/pair/lease.ts";
 import { type Random, seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
@@ -34,7 +35,6 @@ import { accountOf } from "#/topology/nats.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
 export const targetsPerDatacenter = 6;
-const datacenterNames = ["fra", "nyc"] as const;
 const globalNames = ["g1", "g2"] as const;
 const storyLinesMax = 4000;
 /** systemd's patience, much shortened. */
@@ -70,7 +70,8 @@ export class World {
   readonly scheduler = new Scheduler();
   readonly random: Random;
   readonly targets: SimTargets;
-  readonly topology: Topology = topologyOf();
+  readonly shape: Shape;
+  readonly topology: Topology;
   readonly sites: readonly Site[];
   readonly machines: readonly Machine[];
   readonly hubLog: SimServer;
@@ -84,11 +85,14 @@ export class World {
   constructor(options: { readonly seed: number; readonly plant?: Plant }) {
     this.#plant = options.plant ?? unplanted;
     this.random = seededRandom(options.seed);
+    this.shape = shapeOf(this.random);
+    this.topology = topologyOf(this.shape);
     const { scheduler } = this;
     scheduler.onError = (error) => this.#bug(error);
     const parts = () => ({ scheduler, random: seededRandom(this.random.below(2 ** 31)) });
-    this.targets = new SimTargets({ count: datacenterNames.length * targetsPerDatacenter, ...parts() });
-    this.witness = new Witness({ targets: this.targets, scheduler });
+    this.targets = new SimTargets({ count: this.shape.datacenters.length * targetsPerDatacenter, ...parts() });
+    const primaries = (name: string) => this.shape.datacenters.find((each) => each.name === name)!.primaries;
+    this.witness = new Witness({ targets: this.targets, scheduler, primaries });
     const clock = () => {
       const offsetMs = (this.random.next() - 0.5) * 40;
       return new MachineClock({ scheduler, offsetMs, drift: (this.random.next() - 0.5) * 1e-4 });
@@ -243,7 +247,7 @@ export class World {
         logConnected: () => link.connected,
         backChannel: this.witness.backChannel(openBackChannel({ link, datacenter: name, log, metrics }), process),
         leaseStore: openLeaseStore({ link, bucket: "heliograph", key: `primary-${name}`, replicas: 1 }),
-        leaseMs: 3000,
+        leaseMs: this.shape.leaseMs,
         incarnation: process.name,
         serve: async (handlers: PrimaryHandlers) => {
           this.#doors.set(machine.name, { process, handlers });
@@ -277,7 +281,7 @@ export class World {
           };
         },
         leaseStore: openLeaseStore({ link: leaseLink, bucket: "heliograph", key: "global", replicas: 1 }),
-        leaseMs: 3000,
+        leaseMs: this.shape.leaseMs,
         incarnation: process.name,
         probe: async () => {
           await process.wait(20);
@@ -331,32 +335,50 @@ export class World {
 /** Has every route and never listens. */
 const silentFront: HttpFront = (options) => ({ ...createHttpServer(options), start: async () => options.listen });
 
-function topologyOf(): Topology {
+/** What differs from seed to seed besides the faults. */
+export interface Shape {
+  readonly leaseMs: number;
+  readonly scrapeIntervalMs: number;
+  readonly datacenters: readonly { readonly name: string; readonly primaries: number; readonly secondaries: number }[];
+}
+
+/** The first data centre is always whole; the second one may be a small one without a pair. */
+function shapeOf(random: Random): Shape {
+  const pick = <T>(...all: readonly T[]): T => all[random.below(all.length)]!;
+  return {
+    leaseMs: pick(leaseLengthMs(1), leaseLengthMs(3)),
+    scrapeIntervalMs: pick(5, 15, 15, 30) * secondMs,
+    datacenters: [
+      { name: "fra", primaries: 2, secondaries: pick(2, 2, 2, 3) },
+      { name: "nyc", ...pick({ primaries: 2, secondaries: 2 }, { primaries: 1, secondaries: 1 }) },
+    ],
+  };
+}
+
+function topologyOf(shape: Shape): Topology {
   const port = (() => {
     let next = 9400;
     return () => `{ listen: "127.0.0.1:${next++}" }`;
   })();
-  const datacenter = (name: string) => `
+  const several = (count: number, line: (nth: number) => string) =>
+    Array.from({ length: count }, (_, i) => `\n      - ${line(i + 1)}`).join("");
+  const datacenter = ({ name, primaries, secondaries }: Shape["datacenters"][number]) => `
   - name: ${name}
     region: ${name}
     nats: { servers: ["nats://127.0.0.1:4222"] }
-    primaries:
-      - { name: ${name}-p1, http: ${port()}, grpc: ${port()} }
-      - { name: ${name}-p2, http: ${port()}, grpc: ${port()} }
-    secondaries:
-      - { name: ${name}-s1, capacity: 10, http: ${port()} }
-      - { name: ${name}-s2, capacity: 10, http: ${port()} }
+    primaries:${several(primaries, (nth) => `{ name: ${name}-p${nth}, http: ${port()}, grpc: ${port()} }`)}
+    secondaries:${several(secondaries, (nth) => `{ name: ${name}-s${nth}, capacity: 10, http: ${port()} }`)}
     scrape_configs:
       - job_name: node
         file_sd_configs: [{ files: [targets.json] }]`;
   const text = `format_version: 1
 federation: sim
 head_retention: 1d
-scrape_defaults: { scrape_interval: 5s, scrape_timeout: 4s }
+scrape_defaults: { scrape_interval: ${shape.scrapeIntervalMs / secondMs}s, scrape_timeout: 4s }
 global:
   nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
   pair: [${globalNames.map((name) => `{ name: ${name}, http: ${port()} }`).join(", ")}]
-datacenters:${datacenterNames.map(datacenter).join("")}
+datacenters:${shape.datacenters.map(datacenter).join("")}
 `;
   const { topology, problems } = parseTopology(text, "sim.yaml");
   if (!topology) throw new Error(JSON.stringify(problems));
