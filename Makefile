@@ -36,10 +36,13 @@ $(page): $(installed) $(page_sources)
 	@npm run --silent web -- --logLevel warn
 	@touch $@
 
+# A drill beside a running demo looks for free ports, unless it was told some.
+drill_port := $(if $(filter file,$(origin PORT)),,--port-base $(PORT))
+
 prepare: $(installed) $(page)
 
 run: prepare
-	@$(if $(DRILL),bin/heliograph drill --short,bin/heliograph demo --port-base $(PORT)) $(if $(DATA),--data "$(DATA)")
+	@$(if $(DRILL),bin/heliograph drill --short $(drill_port),bin/heliograph demo --port-base $(PORT)) $(if $(DATA),--data "$(DATA)")
 
 test: prepare
 	@npm run --silent check
@@ -55,13 +58,13 @@ bench: $(installed)
 	@for file in test/bench/*.ts; do node_modules/.bin/node "$$file" || exit 1; done
 
 drill: prepare
-	@bin/heliograph drill --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	@bin/heliograph drill --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(drill_port)
 
 drill-once: prepare
-	@bin/heliograph drill
+	@bin/heliograph drill $(drill_port)
 
 drill-short: prepare
-	@bin/heliograph drill --short
+	@bin/heliograph drill --short $(drill_port)
 
 # 2000 seeds are some 8 hours of one core.
 sim: $(installed)

@@ -7,6 +7,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 
+/** Of util-linux, which every Debian has. */
+export const setprivPath = "/usr/bin/setpriv";
+
 export interface ChildCommand {
   readonly program: string;
   readonly args: readonly string[];

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { complain, say } from "#/cli/command.ts";
+import { setprivPath } from "#/cli/demo/child.ts";
 import { demoControl } from "#/cli/demo/control.ts";
 import { writeDemoFiles } from "#/cli/demo/files.ts";
 import { keysOf } from "#/cli/demo/keys.ts";
@@ -161,9 +162,6 @@ function readSizes(options: ParsedOptions): Omit<DemoSizes, "dataDir" | "withNod
     retention: `${Math.ceil(options.durationMs("retention") / 1000)}s`,
   };
 }
-
-/** Of util-linux, which every Debian has. */
-const setprivPath = "/usr/bin/setpriv";
 
 /** Undefined when what cannot be missing is missing: it has been said what and why. */
 async function findTools(withoutNodeExporter: boolean): Promise<DemoTools | undefined> {

@@ -42,6 +42,7 @@ code does not promise yet is listed by name with what it cost. When it fails, al
     targets: { value: "N", help: "Simulated servers.", default: "200" },
     rows: { value: "N", help: "Series of each.", default: "100" },
     interval: { value: "D", help: "Scrape interval.", default: "5s" },
+    "port-base": { value: "N", help: "First of 60 ports; 0 looks for a free range.", default: "0" },
     data: { value: "DIR", help: "Keep the demo's data and logs there." },
   },
   exits: [{ code: 1, means: "a sample is missing, double or wrong, or a process did not come back" }],

@@ -1,16 +1,18 @@
-// Reads everything back from the globals once the federation is well, and holds it against what it must be.
+// Reads everything back once the federation is well, and holds it against what it must be: all of it at the globals, and of its
+// own data centre at each primary.
 
 import { type Account, type Blow, judge, mayLackRows, missingInExcess } from "#/cli/drill/account.ts";
 import { type DemoStatus, instanceOf } from "#/cli/drill/federation.ts";
 import { readTarget, readUp, type TimeSpan } from "#/cli/drill/readback.ts";
 import { countSlots, type SlotCounts } from "#/cli/drill/slots.ts";
 import { fleetBody } from "#/cli/fleet/body.ts";
+import { shareOf } from "#/cli/fleet/filesd.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 
 /** How long what was held back may take to arrive at the end. */
-export const convergeMsMax = 180_000;
+const convergeMsMax = 300_000;
 const pollMs = 1000;
-/** Globals are asked for this many targets at once. */
+/** A replica is asked for this many targets at once. */
 const readsAtOnce = 4;
 
 export interface Comparison {
@@ -21,29 +23,58 @@ export interface Comparison {
   readonly clock: Clock;
 }
 
-/** Each global's own account, one after the other. Throws ReadBackError, CallError. */
-export async function* compareGlobals(comparison: Comparison): AsyncGenerator<{ name: string; account: Account }> {
+export interface Replica {
+  readonly name: string;
+  readonly httpUrl: string;
+  /** Simulated servers, by number, whose samples it must have. */
+  readonly targets: readonly number[];
+}
+
+export interface ReplicaAccount {
+  readonly replica: Replica;
+  readonly account: Account;
+}
+
+/** Globals first. */
+export function replicasOf({ datacenters, fleet, processes }: DemoStatus): readonly Replica[] {
+  const targets = Array.from({ length: fleet.targets }, (_, target) => target);
+  const globals = processes.filter(({ role }) => role === "global");
+  const primaries = datacenters.flatMap(({ name }, site) => {
+    const own = targets.slice(...shareOf(fleet.targets, site, datacenters.length));
+    return processes
+      .filter(({ role, datacenter }) => role === "primary" && datacenter === name)
+      .map((primary) => ({ name: primary.name, httpUrl: primary.httpUrl, targets: own }));
+  });
+  return [...globals.map(({ name, httpUrl }) => ({ name, httpUrl, targets })), ...primaries];
+}
+
+/** Each one's own account, one after the other. Throws ReadBackError, CallError. */
+export async function compareReplicas(comparison: Comparison): Promise<readonly ReplicaAccount[]> {
   const { status, blows, intervalMs } = comparison;
-  for (const { name, httpUrl } of status.processes.filter(({ role }) => role === "global")) {
-    await untilSettled(comparison, httpUrl);
-    const counts = await readAll(comparison, httpUrl);
-    yield { name, account: judge({ blows, counts, intervalMs }) };
+  const accounts: ReplicaAccount[] = [];
+  for (const replica of replicasOf(status)) {
+    await untilSettled(comparison, replica);
+    const counts = await readAll(comparison, replica);
+    accounts.push({ replica, account: judge({ blows, counts, intervalMs }) });
   }
+  return accounts;
 }
 
 /** Waits while slots that are missing still arrive. What is missing for good is left to the account. */
-async function untilSettled(comparison: Comparison, server: string): Promise<void> {
+async function untilSettled(comparison: Comparison, { httpUrl, targets }: Replica): Promise<void> {
   const { clock, status, span, intervalMs, blows } = comparison;
   const endMs = clock.monotonicMs() + convergeMsMax;
   const calmMs = 4 * intervalMs;
   let least = Number.POSITIVE_INFINITY;
   let leastAtMs = clock.monotonicMs();
   while (clock.monotonicMs() < endMs) {
-    const series = await readUp(server, span);
-    const missing = Array.from({ length: status.fleet.targets }, (_, target) => {
-      const up = series.get(instanceOf(target, status.fleet)) ?? [];
-      return countSlots({ target, up, rows: new Map() }, [], { ...span, intervalMs }).missingMs;
-    });
+    const series = await readUp(httpUrl, span);
+    const missing = new Map(
+      targets.map((target) => {
+        const up = series.get(instanceOf(target, status.fleet)) ?? [];
+        return [target, countSlots({ target, up, rows: new Map() }, [], { ...span, intervalMs }).missingMs];
+      }),
+    );
     const excess = missingInExcess(blows, missing, intervalMs);
     if (excess < least) [least, leastAtMs] = [excess, clock.monotonicMs()];
     if (excess === 0 || clock.monotonicMs() - leastAtMs >= calmMs) return;
@@ -51,19 +82,23 @@ async function untilSettled(comparison: Comparison, server: string): Promise<voi
   }
 }
 
-async function readAll(comparison: Comparison, server: string): Promise<readonly SlotCounts[]> {
+async function readAll(
+  comparison: Comparison,
+  { httpUrl, targets }: Replica,
+): Promise<ReadonlyMap<number, SlotCounts>> {
   const { status, span, intervalMs, blows } = comparison;
   const { fleet } = status;
   const { rows } = fleetBody(fleet.rows);
-  const counts: SlotCounts[] = [];
-  for (let first = 0; first < fleet.targets; first += readsAtOnce) {
-    const targets = Array.from({ length: Math.min(readsAtOnce, fleet.targets - first) }, (_, i) => first + i);
+  const counts = new Map<number, SlotCounts>();
+  for (let first = 0; first < targets.length; first += readsAtOnce) {
     const read = await Promise.all(
-      targets.map((target) => readTarget(server, { target, instance: instanceOf(target, fleet) }, span)),
+      targets
+        .slice(first, first + readsAtOnce)
+        .map((target) => readTarget(httpUrl, { target, instance: instanceOf(target, fleet) }, span)),
     );
     for (const one of read) {
       const mayLack = (timeMs: number) => mayLackRows(timeMs, one.target, blows, intervalMs);
-      counts.push(countSlots(one, rows, { ...span, intervalMs, mayLackRows: mayLack }));
+      counts.set(one.target, countSlots(one, rows, { ...span, intervalMs, mayLackRows: mayLack }));
     }
   }
   return counts;

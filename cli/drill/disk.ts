@@ -1,16 +1,19 @@
 // Small file systems for the data of chosen processes, so that a full disk can be had without filling anybody's real one.
 //
 // Each is a tmpfs, mounted below the drill's own data directory before the demo starts and unmounted at its end, however it
-// ends. That takes root; without it there are none, and the drill says so.
+// ends; what one left that was itself killed with -9 goes when the next one starts. That takes root; without it there are none,
+// and the drill says so.
 
 import { execFileSync } from "node:child_process";
-import { cp, mkdir, open, rename, rm } from "node:fs/promises";
+import { cp, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { MiB } from "#/lib/bytes/units.ts";
 
 /** A process' data of ten minutes are a few MiB; a spool asks for 16 MiB of room before it opens anew. */
 const diskBytes = 64 * MiB;
 const writeBytes = 1 * MiB;
+/** The name of what is mounted; the process id of its drill follows. */
+const mountName = "heliograph-drill-";
 
 export interface SmallDisks {
   /** Processes that have one. */
@@ -29,8 +32,7 @@ export interface SmallDisks {
 export async function mountSmallDisks(dataDir: string, names: readonly string[]): Promise<SmallDisks> {
   const mounted = new Set<string>();
   const unmount = (name: string) => {
-    // Lazily: a process that has not quite ended must not keep it.
-    execFileSync("umount", ["--lazy", join(dataDir, name)], { stdio: "pipe" });
+    unmountDir(join(dataDir, name));
     mounted.delete(name);
   };
   const unmountAll = () => {
@@ -38,12 +40,13 @@ export async function mountSmallDisks(dataDir: string, names: readonly string[])
   };
   process.on("exit", unmountAll);
   let missing = process.getuid?.() === 0 ? undefined : "mounting a small file system takes root";
+  if (missing === undefined) await unmountLeftovers();
   for (const name of missing === undefined ? names : []) {
     const dir = join(dataDir, name);
     await mkdir(dir, { recursive: true, mode: 0o700 });
     try {
       const options = `size=${diskBytes},mode=700`;
-      execFileSync("mount", ["-t", "tmpfs", "-o", options, "heliograph-drill", dir], { stdio: "pipe" });
+      execFileSync("mount", ["-t", "tmpfs", "-o", options, mountName + process.pid, dir], { stdio: "pipe" });
       mounted.add(name);
     } catch (error) {
       // Root in a container may lack the right: the drill goes on without.
@@ -76,6 +79,7 @@ export async function mountSmallDisks(dataDir: string, names: readonly string[])
       for (const name of [...mounted]) {
         const dir = join(dataDir, name);
         const copy = `${dir}.copy`;
+        await rm(ballast(name), { force: true });
         if (keepData) await cp(dir, copy, { recursive: true });
         unmount(name);
         if (!keepData) continue;
@@ -84,4 +88,27 @@ export async function mountSmallDisks(dataDir: string, names: readonly string[])
       }
     },
   };
+}
+
+function unmountDir(dir: string): void {
+  // Lazily: a process that has not quite ended must not keep it.
+  execFileSync("umount", ["--lazy", dir], { stdio: "pipe" });
+}
+
+async function unmountLeftovers(): Promise<void> {
+  for (const line of (await readFile("/proc/mounts", "utf8")).split("\n")) {
+    const [source = "", dir = ""] = line.split(" ");
+    if (!source.startsWith(mountName) || isAlive(Number(source.slice(mountName.length)))) continue;
+    unmountDir(dir);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    // Root may signal anybody: there is none.
+    return false;
+  }
 }

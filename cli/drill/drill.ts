@@ -28,26 +28,24 @@ export interface Length {
 }
 
 export async function runDrill(options: ParsedOptions): Promise<number> {
-  const clock = systemClock();
   const length = readLength(options);
   const attach = options.text("attach");
-  // Ctrl-C must end the demo and unmount what is mounted, which happens when this process exits.
-  for (const signal of stopSignals) {
-    process.once(signal, () => {
-      complain("heliograph drill: interrupted, and so nothing is proved; the files and logs stay.");
-      process.exit(exitCodes.failed);
-    });
-  }
+  const stop = interruption();
+  const clock = stoppable(systemClock(), stop.signal);
   const place = attach === undefined ? await ownPlace(options, length, clock) : undefined;
   let passed = false;
-  try {
-    const federation = new Federation(attach ?? (await place!.demo.control()), clock);
+  let federation: Federation | undefined;
+  const hurt = async () => {
+    federation = new Federation(attach ?? (await place!.demo.control()), clock);
     const status = await federation.untilReady();
     say(`The demo is ready after ${Math.round(status.readyAfterMs! / 1000)} s.`);
     const disks = place?.disks ?? noDisks("the demo that is hurt is not the drill's own");
-    passed = length
-      ? await endure({ ...length, federation, status, disks, clock })
-      : await drillOnce(options, { federation, status, clock });
+    return length
+      ? endure({ ...length, federation, status, disks, clock })
+      : drillOnce(options, { federation, status, clock });
+  };
+  try {
+    passed = await Promise.race([hurt(), stop.asked]);
     return passed ? exitCodes.ok : exitCodes.failed;
   } catch (error) {
     const known = error instanceof DrillError || error instanceof CallError || error instanceof ReadBackError;
@@ -55,8 +53,39 @@ export async function runDrill(options: ParsedOptions): Promise<number> {
     complain(`heliograph drill: ${error.message}`);
     return exitCodes.failed;
   } finally {
-    await place?.close({ passed });
+    if (place) await place.close({ passed });
+    else if (!passed)
+      await federation?.leave().catch(() => complain("What was hurt may be so still: it does not answer."));
   }
+}
+
+/** Ctrl-C ends the demo in its order and unmounts what is mounted; a second one does so without waiting for anybody. */
+function interruption(): { readonly asked: Promise<never>; readonly signal: AbortSignal } {
+  const stopping = new AbortController();
+  const asked = new Promise<never>((_, reject) => {
+    for (const signal of stopSignals) {
+      process.on(signal, () => {
+        if (stopping.signal.aborted) process.exit(exitCodes.failed);
+        say("Interrupted: ending every process.");
+        stopping.abort();
+        reject(new DrillError("interrupted", "interrupted, and so nothing is proved"));
+      });
+    }
+  });
+  // It may come while nobody waits for it yet.
+  asked.catch(() => {});
+  return { asked, signal: stopping.signal };
+}
+
+/** Whoever slept when the drill was interrupted must not strike again: sleeping ends with a DrillError. */
+function stoppable(clock: Clock, stopped: AbortSignal): Clock {
+  return {
+    ...clock,
+    async sleep(delayMs, signal) {
+      await clock.sleep(delayMs, signal ? AbortSignal.any([signal, stopped]) : stopped);
+      if (stopped.aborted) throw new DrillError("interrupted", "the drill was interrupted");
+    },
+  };
 }
 
 /** Undefined for the form that hurts everything once. */
@@ -84,7 +113,7 @@ async function ownPlace(options: ParsedOptions, length: Length | undefined, cloc
   const kept = options.text("data");
   const dataDir = await makeDataDir(kept);
   const disks = await mountSmallDisks(dataDir, length ? smallDiskNames : []);
-  const sizes = ["targets", "rows", "interval"].flatMap((name) => [`--${name}`, options.required(name)]);
+  const sizes = ["targets", "rows", "interval", "port-base"].flatMap((name) => [`--${name}`, options.required(name)]);
   const more = length
     ? ["--secondaries", options.required("secondaries"), "--retention", `${length.minutes + retentionMinutesMore}m`]
     : [];

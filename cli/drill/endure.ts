@@ -1,18 +1,24 @@
 // The drill's second form: a script of faults by seed, for as long as was asked, and at the end the account of every sample.
 
 import { say } from "#/cli/command.ts";
-import { type Blow, reportText } from "#/cli/drill/account.ts";
-import { compareGlobals } from "#/cli/drill/compare.ts";
+import type { Blow } from "#/cli/drill/account.ts";
+import { compareReplicas } from "#/cli/drill/compare.ts";
 import type { SmallDisks } from "#/cli/drill/disk.ts";
 import { type DemoStatus, DrillError, type Federation } from "#/cli/drill/federation.ts";
-import { kindsText, notPromisedText } from "#/cli/drill/report.ts";
+import { clockText } from "#/cli/drill/layout.ts";
+import {
+  comparisonText,
+  kindsText,
+  kindsThatNeverHit,
+  notPromisedText,
+  replicasText,
+  verdictText,
+} from "#/cli/drill/report.ts";
 import { type Step, stepText, writeScript } from "#/cli/drill/script.ts";
 import { strike } from "#/cli/drill/strike.ts";
+import { endedAlone, untilWell } from "#/cli/drill/well.ts";
 import { readDuration } from "#/cli/options.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-
-/** After everything is healed, for the last process to be ready. */
-const healMsMax = 120_000;
 
 /** True when nothing was lost or doubled beyond what is promised. Throws DrillError, CallError, ReadBackError. */
 export async function endure(options: {
@@ -43,27 +49,30 @@ export async function endure(options: {
   await clock.sleep(2 * intervalMs);
   const blows: Blow[] = [];
   for (const [index, step] of script.entries()) {
-    say(`${String(index + 1).padStart(3)}/${script.length}  ${stepText(step)}`);
+    const place = `${String(index + 1).padStart(3)}/${script.length}`;
+    say(`${place}  ${clockText(clock.nowMs())}  ${stepText(step)}`);
     blows.push(...(await strikeAndRest({ federation, disks, intervalMs, clock }, step, String(index + 1))));
   }
   say("Everything is healed; what is on its way may arrive.");
-  await federation.heal();
-  await federation.setTargetFaults(status, []);
-  for (const { name } of status.processes) await federation.untilBack(name, 1, healMsMax);
+  await federation.leave();
+  for (const { name } of status.processes) await federation.untilBack(name, 1);
+  const ills = [...(await untilWell(federation)), ...kindsThatNeverHit(blows)];
   const span = { fromMs, untilMs: Math.floor(clock.nowMs()) + intervalMs };
   await clock.sleep(2 * intervalMs);
 
-  let breaches = 0;
-  for await (const { name, account } of compareGlobals({ status, span, intervalMs, blows, clock })) {
-    say(`\n${reportText(name, blows, account)}`);
-    say(`\n${kindsText(blows, account)}`);
-    say(`\n${notPromisedText(blows, account)}`);
-    breaches += account.breaches.length;
-  }
+  const comparison = { status, span, intervalMs, blows, clock };
+  say(`\n${comparisonText(comparison)}`);
+  const replicas = await compareReplicas(comparison);
+  const { account } = replicas[0]!;
+  ills.push(...endedAlone(status, await federation.status(), federation.kills));
+  say(`\n${replicasText(blows, replicas)}`);
+  say(`\n${kindsText(blows, account)}`);
+  say(`\n${notPromisedText(blows, account)}`);
   if (disks.missing !== undefined) say(`Not drilled: disk_full, because ${disks.missing}.`);
   say("Not drilled by this form: power cuts (the page cache survives kill -9), a wiped hub, clock steps.");
-  const verdict = breaches === 0 ? "nothing is lost or double beyond what is promised" : `${breaches} breaches`;
-  say(`\nSeed ${seed}, ${minutes} min: ${verdict}.`);
+  for (const ill of ills) say(`BREACH: ${ill}`);
+  const breaches = replicas.reduce((sum, replica) => sum + replica.account.breaches.length, ills.length);
+  say(`\n${verdictText(blows, { account, breaches })} Seed ${seed}, ${minutes} min.`);
   return breaches === 0;
 }
 

@@ -1,16 +1,17 @@
 // The demo that the drill hurts, as its control address tells of it.
 
 import { spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { setprivPath } from "#/cli/demo/child.ts";
 import { controlFileName } from "#/cli/demo/files.ts";
 import type { CutDirection } from "#/cli/demo/network.ts";
 import type { PlannedDatacenter } from "#/cli/demo/plan.ts";
 import type { DemoView, ProcessView } from "#/cli/demo/watch.ts";
 import { addressOfTarget } from "#/cli/fleet/values.ts";
-import { call, getJson } from "#/cli/http.ts";
+import { CallError, call, getJson } from "#/cli/http.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { StatusAnswer } from "#/lib/model/status.ts";
 
@@ -30,12 +31,18 @@ export interface DemoStatus extends DemoView {
 
 /** A cold start on a slow machine, with everything still to be fetched. */
 const readyMsMax = 300_000;
-/** After kill -9 the supervisor pauses 5 s at most, and the process replays its journal. */
-const backMsMax = 60_000;
+/**
+ * After kill -9 the supervisor pauses 5 s at most, and the process replays its journal. That is a few seconds; on a machine that
+ * is busy with other things it is as long as they let it take.
+ */
+const backMsMax = 180_000;
 const pollMs = 250;
+/** Whoever is asked again and again may miss an answer. */
 const answerMsMax = 5000;
+/** Whoever is asked once may be slow. */
+const orderMsMax = 60_000;
 
-export type DrillErrorCode = "demo_failed" | "not_back" | "unknown_process";
+export type DrillErrorCode = "demo_failed" | "not_back" | "unknown_process" | "interrupted";
 
 export class DrillError extends Error {
   override readonly name = "DrillError";
@@ -50,20 +57,26 @@ export class DrillError extends Error {
 export class Federation {
   readonly #control: string;
   readonly #clock: Clock;
+  readonly #kills = new Map<string, number>();
 
   constructor(control: string, clock: Clock) {
     this.#control = control.replace(/\/+$/, "");
     this.#clock = clock;
   }
 
+  /** How often each process was ended here. */
+  get kills(): ReadonlyMap<string, number> {
+    return this.#kills;
+  }
+
   status(): Promise<DemoStatus> {
-    return getJson<DemoStatus>(`${this.#control}/status`, { timeoutMs: answerMsMax });
+    return getJson<DemoStatus>(`${this.#control}/status`, { timeoutMs: orderMsMax });
   }
 
   async untilReady(): Promise<DemoStatus> {
     const ready = await this.until(readyMsMax, async () => {
-      const status = await this.status().catch(() => undefined);
-      return status?.readyAfterMs === undefined ? undefined : status;
+      const status = await this.status();
+      return status.readyAfterMs === undefined ? undefined : status;
     });
     if (!ready)
       throw new DrillError("demo_failed", `the demo at ${this.#control} was not ready in ${readyMsMax / 1000} s`);
@@ -75,13 +88,18 @@ export class Federation {
     const { starts } = await this.process(name);
     const killedMs = this.#clock.monotonicMs();
     await this.kill(name);
-    await this.untilBack(name, starts + 1, backMsMax);
+    await this.untilBack(name, starts + 1);
     return this.#clock.monotonicMs() - killedMs;
   }
 
-  /** Like a crash; with `hold` it stays down until `start`. */
+  /** Like a crash; with `hold` it stays down until `start`. One that is down just now is waited for. Throws DrillError. */
   async kill(name: string, { hold = false } = {}): Promise<void> {
-    await this.#post(`/kill?process=${name}&hold=${hold}`);
+    const killed = await this.until(backMsMax, async () => {
+      const answer = await this.#post(`/kill?process=${name}&hold=${hold}`);
+      return (JSON.parse(answer) as { killed: boolean }).killed || undefined;
+    });
+    if (!killed) throw new DrillError("not_back", `${name} did not run within ${backMsMax / 1000} s, to be killed`);
+    this.#kills.set(name, (this.#kills.get(name) ?? 0) + 1);
   }
 
   /** Until a process that was killed with `hold` is down. Throws DrillError. */
@@ -105,14 +123,17 @@ export class Federation {
   }
 
   /** Waits until the process runs for at least the `starts`th time and is ready. Throws DrillError. */
-  async untilBack(name: string, starts: number, msMax: number): Promise<void> {
-    const back = await this.until(msMax, async () => {
-      const now = await this.process(name);
-      if (now.pid === undefined || now.starts < starts) return undefined;
-      const ready = await call(now.readyUrl, { timeoutMs: answerMsMax }).catch(() => undefined);
-      return ready?.status === 200 ? true : undefined;
+  async untilBack(name: string, starts: number): Promise<void> {
+    let last = "it was not started again";
+    const back = await this.until(backMsMax, async () => {
+      const { pid, starts: startsNow, readyUrl } = await this.process(name);
+      if (pid === undefined || startsNow < starts) return undefined;
+      last = `nothing answered at ${readyUrl}`;
+      const { status, body } = await call(readyUrl, { timeoutMs: answerMsMax });
+      last = `it answered ${status} ${body.slice(0, 200).trim()}`;
+      return status === 200 ? true : undefined;
     });
-    if (!back) throw new DrillError("not_back", `${name} was not ready again within ${msMax / 1000} s`);
+    if (!back) throw new DrillError("not_back", `${name} was not ready again within ${backMsMax / 1000} s: ${last}`);
   }
 
   async cut(datacenter: string, direction: CutDirection = "both"): Promise<void> {
@@ -123,12 +144,24 @@ export class Federation {
   async setTargetFaults({ fleet }: DemoStatus, faults: readonly string[]): Promise<void> {
     const query = new URLSearchParams(faults.map((fault) => ["set", fault]));
     const url = `http://127.0.0.1:${fleet.controlPort}/faults?${query}`;
-    const { status, body } = await call(url, { method: "POST", timeoutMs: answerMsMax });
+    const { status, body } = await call(url, { method: "POST", timeoutMs: orderMsMax });
     if (status !== 200) throw new DrillError("demo_failed", `the fleet answered ${status} to ${url}: ${body}`);
+  }
+
+  /** How many scrapes its faults have spoiled since the fleet started. */
+  async spoiled({ fleet }: DemoStatus): Promise<number> {
+    const url = `http://127.0.0.1:${fleet.controlPort}/faults`;
+    return (await getJson<{ spoiled: number }>(url, { timeoutMs: orderMsMax })).spoiled;
   }
 
   async heal(): Promise<void> {
     await this.#post("/heal");
+  }
+
+  /** Undoes whatever was done. */
+  async leave(): Promise<void> {
+    await this.heal();
+    await this.setTargetFaults(await this.status(), []);
   }
 
   /** What each global says of the data centre; undefined for one that does not answer. */
@@ -143,11 +176,14 @@ export class Federation {
     );
   }
 
-  /** Asks again and again until there is an answer, or undefined after that long. */
+  /** Asks again and again until there is an answer, or undefined after that long. Who cannot be reached has none yet. */
   async until<T>(msMax: number, ask: () => Promise<T | undefined>): Promise<T | undefined> {
     const endMs = this.#clock.monotonicMs() + msMax;
     for (;;) {
-      const answer = await ask();
+      const answer = await ask().catch((error: unknown) => {
+        if (!(error instanceof CallError)) throw error;
+        return undefined;
+      });
       if (answer !== undefined || this.#clock.monotonicMs() >= endMs) return answer;
       await this.#clock.sleep(pollMs);
     }
@@ -161,9 +197,10 @@ export class Federation {
     throw new DrillError("unknown_process", `there is no process ${name}; known: ${known}`);
   }
 
-  async #post(path: string): Promise<void> {
-    const { status, body } = await call(this.#control + path, { method: "POST", timeoutMs: answerMsMax });
+  async #post(path: string): Promise<string> {
+    const { status, body } = await call(this.#control + path, { method: "POST", timeoutMs: orderMsMax });
     if (status !== 200) throw new DrillError("demo_failed", `the demo answered ${status} to ${path}: ${body}`);
+    return body;
   }
 }
 
@@ -172,7 +209,7 @@ export async function targetsOwnedBy(secondary: ProcessView, { fleet }: DemoStat
   interface Answer {
     readonly targets: readonly { readonly url: string }[];
   }
-  const { targets } = await getJson<Answer>(`${secondary.httpUrl}/api/v1/targets`, { timeoutMs: answerMsMax });
+  const { targets } = await getJson<Answer>(`${secondary.httpUrl}/api/v1/targets`, { timeoutMs: orderMsMax });
   const urls = new Set(targets.map(({ url }) => url));
   const owned = new Set<number>();
   for (let target = 0; target < fleet.targets; target++) {
@@ -201,7 +238,7 @@ export async function makeDataDir(wanted: string | undefined): Promise<string> {
   return resolve(wanted);
 }
 
-/** A demo of the drill's own, on free ports; what it prints goes to `demo.log` in its data directory. */
+/** A demo of the drill's own; what it prints goes to `demo.log` in its data directory. */
 export async function startOwnDemo(options: {
   readonly dataDir: string;
   readonly args: readonly string[];
@@ -211,11 +248,11 @@ export async function startOwnDemo(options: {
   await rm(join(dataDir, controlFileName), { force: true });
   const main = join(import.meta.dirname, "..", "main.ts");
   const log = openSync(join(dataDir, "demo.log"), "a");
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, main, "demo", "--data", dataDir, "--port-base", "0", ...options.args],
-    { stdio: ["ignore", log, log], detached: true },
-  );
+  const command = [process.execPath, ...process.execArgv, main, "demo", "--data", dataDir, ...options.args];
+  // Should this process be killed, the kernel asks the demo to end.
+  if (existsSync(setprivPath)) command.unshift(setprivPath, "--pdeathsig", "TERM", "--");
+  const [program, ...args] = command;
+  const child = spawn(program!, args, { stdio: ["ignore", log, log], detached: true });
   closeSync(log);
   let ended = false;
   const gone = new Promise<void>((done) => {

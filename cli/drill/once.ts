@@ -1,9 +1,12 @@
 // The drill's first form: one blow after the other, each process once, and a cut.
 
 import { say } from "#/cli/command.ts";
-import { type Blow, reportText } from "#/cli/drill/account.ts";
-import { compareGlobals, convergeMsMax } from "#/cli/drill/compare.ts";
+import type { Blow } from "#/cli/drill/account.ts";
+import { compareReplicas } from "#/cli/drill/compare.ts";
 import { type DemoStatus, type Federation, targetsOwnedBy } from "#/cli/drill/federation.ts";
+import { clockText } from "#/cli/drill/layout.ts";
+import { comparisonText, notPromisedText, replicasText, verdictText } from "#/cli/drill/report.ts";
+import { endedAlone, untilWell, wellMsMax } from "#/cli/drill/well.ts";
 import { call } from "#/cli/http.ts";
 import { type ParsedOptions, readDuration, UsageError } from "#/cli/options.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
@@ -52,7 +55,7 @@ function killList(options: ParsedOptions, status: DemoStatus, isShort: boolean):
 }
 
 async function strikeAndCount(drill: Drill): Promise<boolean> {
-  const { status, names, cutMs, clock } = drill;
+  const { federation, status, names, cutMs, clock } = drill;
   const intervalMs = readDuration(status.interval, "interval");
   // What was scraped while the demo came up is not held against it.
   const fromMs = Math.ceil(clock.nowMs()) + intervalMs;
@@ -61,25 +64,27 @@ async function strikeAndCount(drill: Drill): Promise<boolean> {
   for (const [index, name] of names.entries()) {
     blows.push(await kill(drill, name, intervalMs));
     const blow = blows.at(-1)!;
-    say(
-      `${String(index + 1).padStart(2)}/${names.length}  ${name} was killed and ready again after ${(blow.downMs / 1000).toFixed(1)} s.`,
-    );
+    const place = `${String(index + 1).padStart(2)}/${names.length}  ${clockText(blow.atMs)}`;
+    say(`${place}  ${name} was killed and ready again after ${(blow.downMs / 1000).toFixed(1)} s.`);
     // Handovers and second attempts belong to this blow, not to the next one.
     await clock.sleep(2 * intervalMs);
   }
   const troubles: string[] = [];
   if (cutMs > 0) blows.push(await cutOff(drill, troubles));
+  troubles.push(...(await untilWell(federation)));
   const untilMs = Math.floor(clock.nowMs()) + intervalMs;
   await clock.sleep(2 * intervalMs);
 
-  const span = { fromMs, untilMs };
-  let breaches = troubles.length;
+  const comparison = { status, span: { fromMs, untilMs }, intervalMs, blows, clock };
+  say(`\n${comparisonText(comparison)}`);
+  const replicas = await compareReplicas(comparison);
+  const { account } = replicas[0]!;
+  troubles.push(...endedAlone(status, await federation.status(), federation.kills));
+  say(`\n${replicasText(blows, replicas)}`);
+  say(`\n${notPromisedText(blows, account)}`);
   for (const trouble of troubles) say(`BREACH: ${trouble}`);
-  for await (const { name, account } of compareGlobals({ status, span, intervalMs, blows, clock })) {
-    say(`\n${reportText(name, blows, account)}`);
-    breaches += account.breaches.length;
-  }
-  say(breaches === 0 ? "\nNothing was lost, nothing is double, every value is right." : `\n${breaches} breaches.`);
+  const breaches = replicas.reduce((sum, replica) => sum + replica.account.breaches.length, troubles.length);
+  say(`\n${verdictText(blows, { account, breaches })}`);
   return breaches === 0;
 }
 
@@ -94,8 +99,11 @@ async function kill({ federation, clock }: Drill, name: string, intervalMs: numb
     kind: "kill",
     atMs,
     downMs,
+    hit: true,
     allowedTargets: owned,
     allowedSlots: owned.size > 0 ? Math.ceil(downMs / intervalMs) : 0,
+    ...(owned.size > 0 && { excuse: "killed secondary" }),
+    ...(process.role === "fleet" && { mayFail: new Set(Array.from({ length: status.fleet.targets }, (_, i) => i)) }),
   };
 }
 
@@ -124,7 +132,7 @@ async function cutOff({ federation, status, cutMs, clock }: Drill, troubles: str
   await federation.heal();
   const healedMs = clock.monotonicMs();
   const downMs = healedMs - cutAtMs;
-  const live = await federation.until(convergeMsMax, async () =>
+  const live = await federation.until(wellMsMax, async () =>
     (await federation.statesOf(datacenter)).every((state) => state === "live") ? true : undefined,
   );
   const liveAfterMs = clock.monotonicMs() - healedMs;
@@ -137,8 +145,9 @@ async function cutOff({ federation, status, cutMs, clock }: Drill, troubles: str
   }
   if (silences > 0)
     troubles.push(`the primaries of ${datacenter} did not answer ${silences} queries while it was cut off`);
-  if (!live) troubles.push(`${datacenter} was not live again ${convergeMsMax / 1000} s after healing`);
-  return { name: `${datacenter} cut off`, kind: "cut", atMs, downMs, allowedTargets: new Set(), allowedSlots: 0 };
+  if (!live) troubles.push(`${datacenter} was not live again ${wellMsMax / 1000} s after healing`);
+  const hit = darkAfterMs !== undefined;
+  return { name: `${datacenter} cut off`, kind: "cut", atMs, downMs, hit, allowedTargets: new Set(), allowedSlots: 0 };
 }
 
 function seconds(ms: number | undefined): string {

@@ -1,7 +1,7 @@
 // What is done to the federation, and when: written out before the first blow, so that a seed repeats all of it.
 //
-// Kinds come out of a bag that is refilled when it is empty: chance decides their order and whom they hit, and none is left out
-// for long. A third of what lasts has a second fault within, because most of what breaks breaks in the middle of something else.
+// Kinds come out of a bag that is refilled when it is empty, and so do the roles of processes: chance decides their order and
+// whom they hit, and none is left out for long. A third of what lasts has a second fault within, because most of what breaks breaks in the middle of something else.
 
 import { faultKinds as targetFaults } from "#/cli/fleet/faults.ts";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
@@ -62,12 +62,13 @@ export function writeScript(options: {
 }): readonly Step[] {
   const { seed, minutes, world } = options;
   const random = seededRandom(seed);
+  const draw: Draw = { world, random, roles: new Map() };
   const steps: Step[] = [];
   let kinds: FaultKind[] = [];
   for (let leftMs = minutes * minuteMs; leftMs > 0; ) {
     if (kinds.length === 0) kinds = fullBag(world);
     const [kind] = kinds.splice(random.below(kinds.length), 1);
-    const step = stepOf(kind!, world, random);
+    const step = stepOf(kind!, draw);
     steps.push(step);
     leftMs -= step.lengthMs + step.restMs + (step.kind === "kill" || step.kind === "wipe" ? restartMs : 0);
   }
@@ -81,7 +82,16 @@ function fullBag(world: World): FaultKind[] {
     .flatMap((kind) => new Array<FaultKind>(bag[kind]).fill(kind));
 }
 
-function stepOf(kind: FaultKind, world: World, random: Random): Step {
+/** What chance is asked with. */
+interface Draw {
+  readonly world: World;
+  readonly random: Random;
+  /** The bags of roles, by what is done to the process. */
+  readonly roles: Map<"kill" | "pause" | "within", string[]>;
+}
+
+function stepOf(kind: FaultKind, draw: Draw): Step {
+  const { world, random } = draw;
   const between = (least: number, most: number) => least + random.below(most - least + 1);
   const step = {
     kind,
@@ -92,20 +102,20 @@ function stepOf(kind: FaultKind, world: World, random: Random): Step {
   const datacenter = () => oneOf(world.datacenters, random);
   switch (kind) {
     case "kill":
-      return { ...step, subject: someProcess(world, random), lengthMs: 0 };
+      return { ...step, subject: someProcess("kill", draw), lengthMs: 0 };
     case "pause": {
-      const subject = someProcess(world, random);
+      const subject = someProcess("pause", draw);
       const lengthMs = between(secondMs, pauseMsMax);
-      return { ...step, subject, lengthMs, within: maybeWithin(lengthMs, subject, world, random) };
+      return { ...step, subject, lengthMs, within: maybeWithin(lengthMs, subject, draw) };
     }
     case "cut": {
       const lengthMs = between(5 * secondMs, 40 * secondMs);
-      return { ...step, subject: datacenter(), lengthMs, within: maybeWithin(lengthMs, "", world, random) };
+      return { ...step, subject: datacenter(), lengthMs, within: maybeWithin(lengthMs, "", draw) };
     }
     case "cut_one_way": {
       const direction = oneOf(["out", "in"] as const, random);
       const lengthMs = between(5 * secondMs, 30 * secondMs);
-      return { ...step, subject: datacenter(), direction, lengthMs, within: maybeWithin(lengthMs, "", world, random) };
+      return { ...step, subject: datacenter(), direction, lengthMs, within: maybeWithin(lengthMs, "", draw) };
     }
     case "wipe":
       return { ...step, subject: datacenter(), lengthMs: between(0, 10 * secondMs) };
@@ -121,18 +131,26 @@ function stepOf(kind: FaultKind, world: World, random: Random): Step {
 /** Shorter ones leave no time for a second fault. */
 const outerMsMin = 9 * secondMs;
 
-function maybeWithin(outerMs: number, outerSubject: string, world: World, random: Random): Step | undefined {
+function maybeWithin(outerMs: number, outerSubject: string, draw: Draw): Step | undefined {
+  const { random } = draw;
   if (random.below(3) > 0 || outerMs < outerMsMin) return undefined;
-  if (random.below(4) === 0) return { ...stepOf("wipe", world, random), lengthMs: 0, restMs: 0 };
-  const subject = someProcess(world, random);
   // Whoever stands still cannot be hurt in another way that anybody would notice.
-  return subject === outerSubject ? undefined : { ...stepOf("kill", world, random), subject, restMs: 0 };
+  if (random.below(4) === 0) {
+    const wipe = stepOf("wipe", draw);
+    return `${wipe.subject}-nats` === outerSubject ? undefined : { ...wipe, lengthMs: 0, restMs: 0 };
+  }
+  const subject = someProcess("within", draw);
+  if (subject === outerSubject) return undefined;
+  return { kind: "kill", subject, direction: "both", lengthMs: 0, restMs: 0, within: undefined };
 }
 
 /** A role first, so that the many secondaries do not take all blows. */
-function someProcess(world: World, random: Random): string {
-  const roles = [...new Set(world.processes.map(({ role }) => role))].filter((role) => role !== "node-exporter");
-  const role = oneOf(roles, random);
+function someProcess(done: "kill" | "pause" | "within", { world, random, roles }: Draw): string {
+  let left = roles.get(done) ?? [];
+  if (left.length === 0)
+    left = [...new Set(world.processes.map(({ role }) => role))].filter((role) => role !== "node-exporter");
+  const [role] = left.splice(random.below(left.length), 1);
+  roles.set(done, left);
   return oneOf(
     world.processes.filter((process) => process.role === role),
     random,

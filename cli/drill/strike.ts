@@ -3,10 +3,11 @@
 // What it may cost follows from what the code promises today. Where that is more than nothing, the blow carries the name under
 // which the report lists it.
 
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Blow } from "#/cli/drill/account.ts";
 import type { SmallDisks } from "#/cli/drill/disk.ts";
+import { watchBlow } from "#/cli/drill/evidence.ts";
 import { type Federation, targetsOwnedBy } from "#/cli/drill/federation.ts";
 import { type Step, stepText } from "#/cli/drill/script.ts";
 import { readFault } from "#/cli/fleet/faults.ts";
@@ -26,8 +27,6 @@ export type NotPromised = keyof typeof notPromised;
 const unflushedMs = 1 * secondMs;
 /** A spool whose disk was full opens its store anew before it takes the next batch. */
 const reopenMs = 2 * secondMs;
-/** A journal is replayed, and a NATS server with much in its store takes its time. */
-const backMsMax = 90_000;
 
 export interface Striker {
   readonly federation: Federation;
@@ -69,23 +68,33 @@ async function begin({ federation, disks, intervalMs, clock }: Striker, step: St
   const role = status.processes.find(({ name }) => name === subject)?.role;
   const owned =
     role === "secondary" ? await targetsOwnedBy(status.processes.find(({ name }) => name === subject)!, status) : none;
+  const hit = await watchBlow(federation, status, step);
   const atMs = clock.nowMs();
   const beganMs = clock.monotonicMs();
 
-  /** `costMs`: how long the targets of a secondary may miss slots, of the time that it was down. */
-  const finishAs = (undo: () => Promise<void>, excuse?: NotPromised, costMs = (downMs: number) => downMs): Begun => ({
+  const begun = (options: {
+    readonly undo: () => Promise<void>;
+    /** Asked before it is undone. */
+    readonly hit?: () => Promise<boolean>;
+    readonly excuse?: NotPromised;
+    /** How long the targets of a secondary may miss slots, of the time that it was down. */
+    readonly costMs?: (downMs: number) => number;
+  }): Begun => ({
     async finish() {
-      await undo();
+      const wasHit = await (options.hit ?? hit)();
+      await options.undo();
       const downMs = clock.monotonicMs() - beganMs;
-      const costly = excuse !== undefined && owned.size > 0;
+      const costly = options.excuse !== undefined && owned.size > 0;
+      const costMs = options.costMs?.(downMs) ?? downMs;
       const blow = {
         name: `${number} ${stepText({ ...step, within: undefined })}`,
         kind,
         atMs,
         downMs,
+        hit: wasHit,
         allowedTargets: costly ? owned : none,
-        allowedSlots: costly ? Math.ceil(costMs(downMs) / intervalMs) : 0,
-        ...(costly && { excuse }),
+        allowedSlots: costly ? Math.ceil(costMs / intervalMs) : 0,
+        ...(costly && { excuse: options.excuse! }),
       };
       if (kind === "target") return { ...blow, ...targetsHurt(subject) };
       if (role === "fleet") return { ...blow, mayFail: allTargets };
@@ -98,44 +107,46 @@ async function begin({ federation, disks, intervalMs, clock }: Striker, step: St
     case "kill": {
       const { starts } = await federation.process(subject);
       await federation.kill(subject);
-      const back = () => federation.untilBack(subject, starts + 1, backMsMax);
-      return finishAs(back, "killed secondary", (downMs) => downMs + unflushedMs);
+      const undo = () => federation.untilBack(subject, starts + 1);
+      return begun({ undo, excuse: "killed secondary", costMs: (downMs) => downMs + unflushedMs });
     }
     case "pause": {
       const { starts } = await federation.process(subject);
       await federation.pause(subject);
       const undo = async () => {
         await federation.resume(subject);
-        await federation.untilBack(subject, starts, backMsMax);
+        await federation.untilBack(subject, starts);
       };
-      return finishAs(undo, "paused secondary");
+      return begun({ undo, excuse: "paused secondary" });
     }
     case "cut":
-    case "cut_one_way":
+    case "cut_one_way": {
       await federation.cut(subject, direction);
-      return finishAs(() => federation.heal());
+      return begun({ undo: () => federation.heal() });
+    }
     case "wipe": {
       const server = `${subject}-nats`;
       const { starts } = await federation.process(server);
       await federation.kill(server, { hold: true });
       await federation.untilHeld(server);
-      await rm(join(status.dataDir, server), { recursive: true, force: true });
+      const store = join(status.dataDir, server);
+      const hadFiles = (await readdir(store)).length > 0;
+      await rm(store, { recursive: true });
       const undo = async () => {
         await federation.start(server);
-        await federation.untilBack(server, starts + 1, backMsMax);
+        await federation.untilBack(server, starts + 1);
       };
-      return finishAs(undo);
+      return begun({ undo, hit: async () => hadFiles });
     }
-    case "disk_full":
+    case "disk_full": {
       await disks.fill(subject);
-      return finishAs(
-        () => disks.empty(subject),
-        "full spool",
-        (downMs) => downMs + unflushedMs + reopenMs,
-      );
-    case "target":
+      const costMs = (downMs: number) => downMs + unflushedMs + reopenMs;
+      return begun({ undo: () => disks.empty(subject), excuse: "full spool", costMs });
+    }
+    case "target": {
       await federation.setTargetFaults(status, [subject]);
-      return finishAs(() => federation.setTargetFaults(status, []));
+      return begun({ undo: () => federation.setTargetFaults(status, []) });
+    }
     default:
       return kind satisfies never;
   }

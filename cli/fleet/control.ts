@@ -21,10 +21,11 @@ export function fleetControl(fleet: Fleet, listen: string, metrics: Registry): H
     metrics.set("heliograph_fleet_targets", fleet.targets);
     metrics.set("heliograph_fleet_scrapes_total", fleet.scrapes);
   });
-  server.app.get("/faults", async () => ({ faults: fleet.faults() }));
+  const tell = () => ({ faults: fleet.faults(), spoiled: fleet.spoiled });
+  server.app.get("/faults", async () => tell());
   server.app.delete("/faults", async () => {
     await fleet.setFaults([]);
-    return { faults: fleet.faults() };
+    return tell();
   });
   server.app.post("/faults", async (request, reply) => {
     const given = (request.query as Record<string, string | string[] | undefined>).set ?? [];
@@ -34,7 +35,7 @@ export function fleetControl(fleet: Fleet, listen: string, metrics: Registry): H
       if (!(error instanceof UsageError)) throw error;
       return reply.code(400).send({ error: error.message });
     }
-    return { faults: fleet.faults() };
+    return tell();
   });
   return server;
 }

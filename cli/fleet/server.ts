@@ -44,6 +44,8 @@ export interface Fleet {
   readonly targets: number;
   /** Answers to /metrics that were begun. */
   readonly scrapes: number;
+  /** Of those, how many a fault spoiled; also targets that were made to refuse connections. */
+  readonly spoiled: number;
   faults(): readonly Fault[];
   /** Replaces all faults; resolves when dead targets refuse and revived ones listen. */
   setFaults(faults: readonly Fault[]): Promise<void>;
@@ -59,6 +61,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   let faults: readonly Fault[] = [];
   let port = options.port;
   let scrapes = 0;
+  let spoiled = 0;
   let changing = Promise.resolve();
 
   async function open(target: number): Promise<void> {
@@ -86,6 +89,7 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   function answerScrape(target: number, send: Reply): void {
     scrapes += 1;
     const fault = faultOf(faults, target);
+    if (fault) spoiled += 1;
     const nowMs = Math.floor(clock.nowMs());
     const kind = fault?.kind;
     switch (kind) {
@@ -133,7 +137,10 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     faults = wanted;
     for (let target = 0; target < targets; target++) {
       const dead = faultOf(faults, target)?.kind === "dead";
-      if (dead && listeners[target]) await shut(target);
+      if (dead && listeners[target]) {
+        spoiled += 1;
+        await shut(target);
+      }
       if (!dead && !listeners[target]) await open(target);
     }
   }
@@ -161,6 +168,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     targets,
     get scrapes() {
       return scrapes;
+    },
+    get spoiled() {
+      return spoiled;
     },
     faults: () => faults,
     setFaults(wanted) {

@@ -2,11 +2,14 @@ import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-import { type Blow, judge, missingInExcess, reportText } from "#/cli/drill/account.ts";
+import { type Account, type Blow, judge, missingInExcess, reportText } from "#/cli/drill/account.ts";
+import { replicasOf } from "#/cli/drill/compare.ts";
 import { mountSmallDisks } from "#/cli/drill/disk.ts";
-import { kindsText, notPromisedText } from "#/cli/drill/report.ts";
+import type { DemoStatus } from "#/cli/drill/federation.ts";
+import { kindsText, kindsThatNeverHit, notPromisedText, replicasText, verdictText } from "#/cli/drill/report.ts";
 import { faultKinds, type Step, stepText, type World, writeScript } from "#/cli/drill/script.ts";
 import { countSlots, type ReadTarget, rowKey, type Sample } from "#/cli/drill/slots.ts";
+import { endedAlone } from "#/cli/drill/well.ts";
 import { fleetBody } from "#/cli/fleet/body.ts";
 import { fleetValue } from "#/cli/fleet/values.ts";
 
@@ -16,6 +19,8 @@ const beginMs = 1_790_000_000_000;
 /** Slots are due at 1234 ms past a multiple of the interval. */
 const dueMs = (slot: number) => beginMs + 1234 + slot * intervalMs;
 const span = { fromMs: beginMs, untilMs: beginMs + 8 * intervalMs, intervalMs };
+
+const byTarget = <T>(values: readonly T[]): ReadonlyMap<number, T> => new Map(values.entries());
 
 /** Target 7 as a perfect store would answer for it: eight slots, the body made 3 ms after each began. */
 function perfect(slots: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7]): ReadTarget {
@@ -97,26 +102,31 @@ t.test(
       kind: "kill",
       atMs,
       downMs: 3000,
+      hit: true,
       allowedTargets: new Set(targets),
       allowedSlots,
     });
     const blows = [blow("ams-secondary-1", dueMs(2), [0], 1), blow("global-1", dueMs(5) + 1000, [], 0)];
     const missing = (slots: number[]) => ({ ...countSlots(perfect(), fleet, span), missingMs: slots.map(dueMs) });
-    const judged = (...targets: number[][]) => judge({ blows, counts: targets.map(missing), intervalMs });
+    const judged = (...targets: number[][]) => judge({ blows, counts: byTarget(targets.map(missing)), intervalMs });
 
     t.same(judged([2], []).breaches, []);
     t.same(judged([1], []).breaches, [], "the scrape before the kill died with the process");
-    t.same(judged([2, 3], []).breaches, ["ams-secondary-1: target 0 misses 2 slots, allowed are 1"]);
-    t.same(judged([], [2]).breaches, ["ams-secondary-1: target 1 misses 1 slots, allowed are 0"]);
-    t.same(judged([6], []).breaches, ["global-1: target 0 misses 1 slots, allowed are 0"]);
-    t.same(judged([0], []).breaches, ["no blow: target 0 misses 1 slots, allowed are 0"]);
-    t.equal(missingInExcess(blows, [[dueMs(2), dueMs(3)], [dueMs(6)]], intervalMs), 2);
+    t.same(judged([2, 3], []).breaches, [
+      "ams-secondary-1: 1 slots are missing beyond what is allowed; of servers 0 (14:13:31, 14:13:36)",
+    ]);
+    t.same(judged([], [2]).breaches, [
+      "ams-secondary-1: 1 slots are missing beyond what is allowed; of servers 1 (14:13:31)",
+    ]);
+    t.same(judged([6], []).breaches, ["global-1: 1 slots are missing beyond what is allowed; of servers 0 (14:13:51)"]);
+    t.same(judged([0], []).breaches, ["no blow: 1 slots are missing beyond what is allowed; of servers 0 (14:13:21)"]);
+    t.equal(missingInExcess(blows, byTarget([[dueMs(2), dueMs(3)], [dueMs(6)]]), intervalMs), 2);
 
     const double = { ...missing([]), doubledMs: [dueMs(6)] };
-    t.same(judge({ blows, counts: [double], intervalMs }).breaches, ["global-1: 1 slots are there twice"]);
+    t.same(judge({ blows, counts: byTarget([double]), intervalMs }).breaches, ["global-1: 1 slots are there twice"]);
     const wrong = { ...missing([]), wrong: ["up at 1: expected 1, got 0"] };
-    t.same(judge({ blows, counts: [wrong], intervalMs }).breaches, ["1 values are wrong"]);
-    t.same(judge({ blows: [], counts: [], intervalMs }).breaches, ["no sample was there to compare"]);
+    t.same(judge({ blows, counts: byTarget([wrong]), intervalMs }).breaches, ["1 values are wrong"]);
+    t.same(judge({ blows: [], counts: new Map(), intervalMs }).breaches, ["no sample was there to compare"]);
   },
 );
 
@@ -127,20 +137,22 @@ t.test("the report has a line a blow and both sums", async (t) => {
       kind: "kill",
       atMs: dueMs(2),
       downMs: 3400,
+      hit: true,
       allowedTargets: new Set([0]),
       allowedSlots: 1,
     },
   ];
-  const counts = [{ ...countSlots(perfect([0, 1, 3, 4, 5, 6, 7]), fleet, span) }];
+  const counts = byTarget([countSlots(perfect([0, 1, 3, 4, 5, 6, 7]), fleet, span)]);
   const text = reportText("global-1", blows, judge({ blows, counts, intervalMs }));
   t.equal(
     text,
     [
       "As global-1 tells it:",
-      "                   down   slots missing  most a target  allowed  failed  doubled",
-      "ams-secondary-1   3.4 s  1 of 1 targets              1    1 × 1       0        0",
-      "before the first                      0              0        0       0        0",
-      "8 slots, 140 samples compared: 0 wrong, 0 missing from stored scrapes",
+      "                        at   down   slots missing  most a target  allowed  failed  doubled",
+      "ams-secondary-1   14:13:31  3.4 s  1 of 1 targets              1    1 × 1       0        0",
+      "before the first                                0              0        0       0        0",
+      "8 slots: 1 missing, of them 0 beyond what is allowed, 0 doubled, 0 failed",
+      "140 samples compared: 0 wrong, 0 missing from stored scrapes",
     ].join("\n"),
   );
 });
@@ -148,17 +160,28 @@ t.test("the report has a line a blow and both sums", async (t) => {
 t.test(
   "where blows overlap, a missing slot belongs to the one that may cost it, and only while that one lasts",
   async (t) => {
-    const common = { downMs: 3000, allowedTargets: new Set<number>(), allowedSlots: 0 } as const;
+    const common = { downMs: 3000, hit: true, allowedTargets: new Set<number>(), allowedSlots: 0 } as const;
     const blows: Blow[] = [
       { ...common, name: "kill", kind: "kill", atMs: dueMs(2), allowedTargets: new Set([0]), allowedSlots: 1 },
       { ...common, name: "cut", kind: "cut", atMs: dueMs(2) + 1000 },
     ];
     const missing = (slots: number[]) => ({ ...countSlots(perfect(), fleet, span), missingMs: slots.map(dueMs) });
-    t.same(judge({ blows, counts: [missing([2])], intervalMs }).breaches, []);
-    t.same(judge({ blows, counts: [missing([3])], intervalMs }).perBlow[0]?.missing, 1);
-    t.same(judge({ blows, counts: [missing([5])], intervalMs }).breaches, [
-      "cut: target 0 misses 1 slots, allowed are 0",
+    t.same(judge({ blows, counts: byTarget([missing([2])]), intervalMs }).breaches, []);
+    t.same(judge({ blows, counts: byTarget([missing([3])]), intervalMs }).perBlow[0]?.missing, 1);
+    t.same(judge({ blows, counts: byTarget([missing([5])]), intervalMs }).breaches, [
+      "cut: 1 slots are missing beyond what is allowed; of servers 0 (14:13:46)",
     ]);
+    const late = [{ ...blows[0]!, allowedSlots: 9 }];
+    t.same(
+      judge({ blows: late, counts: byTarget([missing([2, 3, 5])]), intervalMs }).breaches,
+      ["kill: 1 slots are missing beyond what is allowed; of servers 0 (14:13:31, 14:13:36, 14:13:46)"],
+      "what is missing long after a blow is not excused by it, however much it may cost",
+    );
+    const paused = [
+      { ...blows[1]!, name: "pause", atMs: dueMs(2), downMs: 8000 },
+      { ...blows[1]!, name: "next", atMs: dueMs(4) + 100 },
+    ];
+    t.match(judge({ blows: paused, counts: byTarget([missing([3])]), intervalMs }).breaches, [/^pause: 1 slots/]);
   },
 );
 
@@ -215,6 +238,11 @@ t.test("ten minutes bring every kind of fault, each on something that exists and
       if (!known.includes(subject)) t.fail(`${kind} ${subject}`);
       if (kind === "pause" && (lengthMs < 1000 || lengthMs > 20_000)) t.fail(`a pause of ${lengthMs} ms`);
     }
+    const killed = new Set(all.filter(({ kind }) => kind === "kill").map(({ subject }) => subject));
+    for (const role of ["secondary", "primary", "global", "nats"]) {
+      if (!world.processes.some((one) => one.role === role && killed.has(one.name)))
+        t.fail(`seed ${seed} kills no ${role}`);
+    }
     const lastsMs = script.reduce((sum, { lengthMs, restMs }) => sum + lengthMs + restMs, 0);
     t.ok(lastsMs > 5 * 60_000 && lastsMs < 11 * 60_000, `${lastsMs} ms`);
   }
@@ -236,31 +264,158 @@ t.test("the seeded report counts each kind, also those that never came, and name
       kind: "kill",
       atMs: dueMs(2),
       downMs: 3400,
+      hit: true,
       allowedTargets: new Set([0]),
       allowedSlots: 1,
       excuse: "killed secondary",
     },
   ];
-  const counts = [{ ...countSlots(perfect([0, 1, 4, 5, 6, 7]), fleet, span), failedMs: [dueMs(4)] }];
+  const counts = byTarget([{ ...countSlots(perfect([0, 1, 4, 5, 6, 7]), fleet, span), failedMs: [dueMs(4)] }]);
   const account = judge({ blows, counts, intervalMs });
-  t.equal(
-    kindsText(blows, account),
-    [
-      "kind         times  seconds  slots missing  beyond  doubled  failed",
-      "kill             1        3              2       1        0       1",
-      "pause            0        0              0       0        0       0",
-      "cut              0        0              0       0        0       0",
-      "cut_one_way      0        0              0       0        0       0",
-      "wipe             0        0              0       0        0       0",
-      "disk_full        0        0              0       0        0       0",
-      "target           0        0              0       0        0       0",
-    ].join("\n"),
-  );
+  const [head, ...rows] = kindsText(blows, account).split("\n");
+  t.equal(head, "kind         times  hit  seconds  slots missing  beyond  doubled  failed");
+  t.same(rows.slice(0, 7), [
+    "kill             1    1        3              2       1        0       1",
+    "pause            0    0        0              0       0        0       0",
+    "cut              0    0        0              0       0        0       0",
+    "cut_one_way      0    0        0              0       0        0       0",
+    "wipe             0    0        0              0       0        0       0",
+    "disk_full        0    0        0              0       0        0       0",
+    "target           0    0        0              0       0        0       0",
+  ]);
   const text = notPromisedText(blows, account);
   t.match(text, "\n  killed secondary: 1 slots (");
   t.match(text, "\n  paused secondary: 0 slots (");
   t.match(text, "\n  full spool: 0 slots (");
   t.match(text, "\n  failed scrape: 1 slots (");
+});
+
+t.test("a blow that missed its mark is named, and a kind that never hit fails the drill", async (t) => {
+  const common = { downMs: 3000, atMs: dueMs(2), allowedTargets: new Set<number>(), allowedSlots: 0 } as const;
+  const blows: Blow[] = [
+    { ...common, name: "1 pause fleet 3.0 s", kind: "pause", hit: false },
+    { ...common, name: "2 cut ams 5.0 s", kind: "cut", hit: false },
+    { ...common, name: "3 cut nyc 5.0 s", kind: "cut", hit: true },
+  ];
+  const account = judge({ blows, counts: byTarget([countSlots(perfect(), fleet, span)]), intervalMs });
+  const text = kindsText(blows, account);
+  t.match(text, /\npause +1 +0 +3 /);
+  t.match(text, /\ncut +2 +1 +6 /);
+  t.match(
+    text,
+    "\nMissed its mark: 1 pause fleet 3.0 s (not seen: the kernel calls the process stopped, just before it goes on)",
+  );
+  t.match(text, "\nMissed its mark: 2 cut ams 5.0 s (not seen: batches pile up");
+  t.same(kindsThatNeverHit(blows), ["pause came 1 times and never hit"]);
+});
+
+t.test(
+  "a failed scrape belongs to the blow that may have made it fail, also when another one came since",
+  async (t) => {
+    const common = { downMs: 12_000, hit: true, allowedTargets: new Set<number>(), allowedSlots: 0 } as const;
+    const blows: Blow[] = [
+      { ...common, name: "pause fleet", kind: "pause", atMs: dueMs(2), mayFail: new Set([0]) },
+      { ...common, name: "kill global-1", kind: "kill", atMs: dueMs(3), downMs: 1000 },
+    ];
+    const failed = (slot: number) => ({ ...countSlots(perfect(), fleet, span), failedMs: [dueMs(slot)] });
+    const judged = (slot: number) => judge({ blows, counts: byTarget([failed(slot)]), intervalMs }).perBlow;
+    t.same(
+      judged(4).map((line) => line.failed),
+      [1, 0, 0],
+    );
+    t.same(
+      judged(7).map(({ failed, failedUnhurt }) => [failed, failedUnhurt]),
+      [
+        [0, 0],
+        [1, 1],
+        [0, 0],
+      ],
+    );
+  },
+);
+
+t.test("globals must have every server's samples, primaries those of their own data centre", async (t) => {
+  const process = (name: string, role: string, datacenter: string) => ({
+    name,
+    role,
+    datacenter,
+    httpUrl: `http://${name}`,
+  });
+  const processes = [
+    process("ams-primary-1", "primary", "ams"),
+    process("nyc-primary-1", "primary", "nyc"),
+    process("nyc-secondary-1", "secondary", "nyc"),
+    process("global-1", "global", ""),
+  ];
+  const status = { datacenters: [{ name: "ams" }, { name: "nyc" }], fleet: { targets: 5 }, processes };
+  t.same(replicasOf(status as unknown as DemoStatus), [
+    { name: "global-1", httpUrl: "http://global-1", targets: [0, 1, 2, 3, 4] },
+    { name: "ams-primary-1", httpUrl: "http://ams-primary-1", targets: [0, 1] },
+    { name: "nyc-primary-1", httpUrl: "http://nyc-primary-1", targets: [2, 3, 4] },
+  ]);
+});
+
+t.test("a replica that tells the same is not told twice, and one that tells otherwise is told in full", async (t) => {
+  const replica = (name: string, targets: number[]) => ({ name, httpUrl: "", targets });
+  const accountOf = (...targets: (readonly number[])[]): Account =>
+    judge({
+      blows: [],
+      counts: byTarget(targets.map((slots) => countSlots(perfect(slots), fleet, span))),
+      intervalMs,
+    });
+  const whole = [0, 1, 2, 3, 4, 5, 6, 7];
+  const text = replicasText(
+    [],
+    [
+      { replica: replica("global-1", [0, 1]), account: accountOf(whole, whole) },
+      { replica: replica("global-2", [0, 1]), account: accountOf(whole, whole) },
+      { replica: replica("ams-primary-1", [0]), account: accountOf(whole) },
+      { replica: replica("ams-primary-2", [0]), account: accountOf([0, 1, 2, 3, 4, 5, 6]) },
+    ],
+  );
+  const [first, second, third, fourth] = text.split("\n\n");
+  t.match(first, /^As global-1 tells it:\n.*\nbefore the first .*\n16 slots: 0 missing/s);
+  t.equal(second, "As global-2 tells it: the same as global-1, line by line.");
+  t.match(third, /^As ams-primary-1 tells it, of its 1 servers:\n8 slots: 0 missing/);
+  t.match(
+    fourth,
+    /^As ams-primary-2 tells it:\n.*BREACH: no blow: 1 slots are missing beyond what is allowed; of servers 0 \(14:13:56\)$/s,
+  );
+});
+
+t.test("the last line says passed or failed, and what the pass left out", async (t) => {
+  const blows: Blow[] = [
+    {
+      ...({ name: "kill", kind: "kill", atMs: dueMs(2), downMs: 3000, hit: true } as const),
+      allowedTargets: new Set([0]),
+      allowedSlots: 1,
+    },
+  ];
+  const account = judge({
+    blows,
+    counts: byTarget([countSlots(perfect([0, 1, 3, 4, 5, 6, 7]), fleet, span)]),
+    intervalMs,
+  });
+  t.match(verdictText(blows, { account, breaches: 0 }), /^PASSED: 0 lost and 0 doubled .*; 1 slots cost what/);
+  t.equal(verdictText(blows, { account, breaches: 2 }), "FAILED: 2 breaches, each named above.");
+});
+
+t.test("a process that ended without having been killed is named", async (t) => {
+  const status = (starts: Record<string, number>) =>
+    ({
+      dataDir: "/d",
+      processes: Object.entries(starts).map(([name, count]) => ({ name, starts: count })),
+    }) as unknown as DemoStatus;
+  const before = status({ "global-1": 1, "ams-nats": 2, fleet: 1 });
+  const after = status({ "global-1": 3, "ams-nats": 3, fleet: 2 });
+  const kills = new Map([
+    ["global-1", 1],
+    ["ams-nats", 1],
+  ]);
+  t.same(endedAlone(before, after, kills), [
+    "global-1 ended by itself, 1 times (see /d/logs/global-1.log)",
+    "fleet ended by itself, 1 times (see /d/logs/fleet.log)",
+  ]);
 });
 
 t.test("a small disk can be filled to the last byte and emptied again, and leaves nothing mounted", async (t) => {

@@ -231,6 +231,7 @@ t.test("each fault does what it says, to its targets and to no other", async (t)
     t.notSame([...first.keys()], [...second.keys()], "the layout changes");
     t.ok(first.has("fleet_time_ms") && second.has("fleet_time_ms"));
     t.equal(parse((await fetchText(url(9))).text).size, 20, "a target beside them is well");
+    t.equal(fleet.spoiled, 10, "eight answers to others and two to the one whose layout changes, and one that refuses");
 
     await fleet.setFaults(["huge=1", "duplicate=2", "future=3", "label=4"].map(readFault));
     t.equal(await bytesUntil(url(1), 3_000_000), true, "huge");
