@@ -355,36 +355,39 @@ function within(world: World, { whom }: Fault): number {
   return (whom * world.sites.length) % 1;
 }
 
+/** Where there is no other one, it is the same. */
 function machineAt(world: World, fault: Fault, site: Site): Machine | undefined {
-  const at = Math.floor(within(world, fault) * 2);
   const tierOf = (tier: Tier) =>
     world.machines.filter((each) => each.tier === tier && (tier === "global" || each.datacenter === site.datacenter));
-  const holderOf = (tier: Tier, other: boolean) => {
-    const pair = tierOf(tier);
+  const chosen = (tier: Tier, other: boolean) => {
+    const all = tierOf(tier);
+    return all[(Math.floor(within(world, fault) * all.length) + Number(other)) % all.length];
+  };
+  const byLease = (tier: Tier, other: boolean) => {
     const holder = world.witness.holderOf(tier === "global" ? "global" : site.datacenter.name);
-    const found = pair.findIndex(({ name }) => holder.startsWith(`${name}#`));
-    const first = found < 0 ? at : found;
-    return pair[other ? 1 - first : first];
+    const all = tierOf(tier);
+    const found = all.findIndex(({ name }) => holder.startsWith(`${name}#`));
+    return found < 0 ? chosen(tier, other) : all[(found + Number(other)) % all.length];
   };
   switch (fault.aim) {
     case "secondary":
-      return tierOf("secondary")[at];
+      return chosen("secondary", false);
     case "other_secondary":
-      return tierOf("secondary")[1 - at];
+      return chosen("secondary", true);
     case "primary":
-      return tierOf("primary")[at];
+      return chosen("primary", false);
     case "other_primary":
-      return tierOf("primary")[1 - at];
+      return chosen("primary", true);
     case "global":
-      return tierOf("global")[at];
+      return chosen("global", false);
     case "other_global":
-      return tierOf("global")[1 - at];
+      return chosen("global", true);
     case "holder":
-      return holderOf("primary", false);
+      return byLease("primary", false);
     case "candidate":
-      return holderOf("primary", true);
+      return byLease("primary", true);
     case "global_holder":
-      return holderOf("global", false);
+      return byLease("global", false);
     default:
       return undefined;
   }
