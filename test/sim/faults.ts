@@ -157,7 +157,7 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
     const [name, link] = linkAt(world, fault, site) ?? pick(linksOf(world));
     tell(name);
     hit(kind);
-    if (kind === "delay") link.delayMs = 20 + how * (aim ? 700 : 1500);
+    if (kind === "delay") link.delayMs = 20 + how * (aim ? 300 : 1500);
     else link.cut(...directions);
     later(() => link.heal());
   };
@@ -355,39 +355,39 @@ function within(world: World, { whom }: Fault): number {
   return (whom * world.sites.length) % 1;
 }
 
-/** Where there is no other one, it is the same. */
+/** In a data centre of one primary or one secondary the other one is the same. */
 function machineAt(world: World, fault: Fault, site: Site): Machine | undefined {
   const tierOf = (tier: Tier) =>
     world.machines.filter((each) => each.tier === tier && (tier === "global" || each.datacenter === site.datacenter));
-  const chosen = (tier: Tier, other: boolean) => {
+  const nth = (tier: Tier, further: number) => {
     const all = tierOf(tier);
-    return all[(Math.floor(within(world, fault) * all.length) + Number(other)) % all.length];
+    return all[(Math.floor(within(world, fault) * all.length) + further) % all.length];
   };
-  const byLease = (tier: Tier, other: boolean) => {
+  const holderOf = (tier: Tier, further: number) => {
+    const pair = tierOf(tier);
     const holder = world.witness.holderOf(tier === "global" ? "global" : site.datacenter.name);
-    const all = tierOf(tier);
-    const found = all.findIndex(({ name }) => holder.startsWith(`${name}#`));
-    return found < 0 ? chosen(tier, other) : all[(found + Number(other)) % all.length];
+    const found = pair.findIndex(({ name }) => holder.startsWith(`${name}#`));
+    return found < 0 ? nth(tier, further) : pair[(found + further) % pair.length];
   };
   switch (fault.aim) {
     case "secondary":
-      return chosen("secondary", false);
+      return nth("secondary", 0);
     case "other_secondary":
-      return chosen("secondary", true);
+      return nth("secondary", 1);
     case "primary":
-      return chosen("primary", false);
+      return nth("primary", 0);
     case "other_primary":
-      return chosen("primary", true);
+      return nth("primary", 1);
     case "global":
-      return chosen("global", false);
+      return nth("global", 0);
     case "other_global":
-      return chosen("global", true);
+      return nth("global", 1);
     case "holder":
-      return byLease("primary", false);
+      return holderOf("primary", 0);
     case "candidate":
-      return byLease("primary", true);
+      return holderOf("primary", 1);
     case "global_holder":
-      return byLease("global", false);
+      return holderOf("global", 0);
     default:
       return undefined;
   }

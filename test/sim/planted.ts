@@ -3,11 +3,14 @@
 
 import type { GlobalParts } from "#/global/global.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { readBatchHeader } from "#/lib/codec/batch.ts";
+import { openBatch, readBatchHeader, refuseBatch, sealBatch } from "#/lib/codec/batch.ts";
+import { RunDecoder } from "#/lib/codec/decode.ts";
+import { inflate } from "#/lib/codec/envelope.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
 import type { Disk, DiskFile } from "#/lib/journal/disk.ts";
-import { runKey } from "#/lib/model/identity.ts";
+import { type RunId, runKey } from "#/lib/model/identity.ts";
 import type { LogEntry } from "#/lib/model/log.ts";
+import type { Scrape } from "#/lib/model/scrape.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import type { PrimaryClient, PushResponse } from "#/lib/wire/session.ts";
 import type { PrimaryParts } from "#/primary/primary.ts";
@@ -49,6 +52,28 @@ export const plants: readonly Plant[] = [
       },
     }),
   }),
+  plant("decoder_kept", "a global reads a secondary's new run with the decoder of the run before", {
+    global: (parts) => ({ ...parts, newDecoder: keptDecoders() }),
+  }),
+  plant("slot_counted_twice", "a global takes the scrapes of one slot by two secondaries for those of two slots", {
+    global: (parts) => ({
+      ...parts,
+      newDecoder: changing(({ facts, ...scrape }, { secondary }) => ({
+        ...scrape,
+        facts: { ...facts, slot: facts.slot + (secondary.endsWith("2") ? slotsApart : 0) },
+      })),
+    }),
+  }),
+  plant(
+    "first_scrape_wins",
+    "a global keeps of one slot's scrapes the one that came first, whatever their generations",
+    {
+      global: (parts) => ({
+        ...parts,
+        newDecoder: changing(({ facts, ...scrape }) => ({ ...scrape, facts: { ...facts, generation: 0 } })),
+      }),
+    },
+  ),
   plant("repeat_by_sequence_alone", "a primary takes a batch for a repeat by its sequence, whatever its run", {
     primary: (parts) => {
       const last = new Map<string, number>();
@@ -101,6 +126,9 @@ export const plants: readonly Plant[] = [
     primary: (parts) => ({ ...parts, clock: wallOnly(parts.clock) }),
   }),
 ];
+
+/** More than any two that are compared. */
+const slotsApart = 1_000_000;
 
 function plant(name: string, what: string, parts: Partial<Plant>): Plant {
   return { ...unplanted, ...parts, name, what };
@@ -155,6 +183,44 @@ function skipping(log: LogReader): LogReader {
   return {
     ...log,
     read: (after, signal) => log.read(after && { ...after, sequence: after.sequence + 1 }, signal),
+  };
+}
+
+type NewDecoder = NonNullable<GlobalParts["newDecoder"]>;
+
+/** One decoder a secondary's start. It is told that everything is of one run, or it would refuse what is not. */
+function keptDecoders(): NewDecoder {
+  const kept = new Map<string, { readonly run: RunId; readonly decoder: RunDecoder }>();
+  return (run, options) => {
+    const key = `${run.secondary}/${run.bootEpoch}/${run.shard}`;
+    const { decoder, run: first } = kept.get(key) ?? { run, decoder: new RunDecoder(run, options) };
+    kept.set(key, { run: first, decoder });
+    let sequence = 0;
+    return {
+      get sequence() {
+        return sequence;
+      },
+      decode(bytes, onScrape) {
+        const { header, body } = openBatch(bytes);
+        const step = header.sequence === sequence + 1 ? 1 : 2;
+        sequence = header.sequence;
+        const inflated = inflate(body, header.bodyBytes, "body", refuseBatch);
+        const sealed = sealBatch({ ...header, ...first, sequence: decoder.sequence + step }, inflated);
+        return decoder.decode(sealed, onScrape);
+      },
+    };
+  };
+}
+
+function changing(change: (scrape: Scrape, run: RunId) => Scrape): NewDecoder {
+  return (run, options) => {
+    const decoder = new RunDecoder(run, options);
+    return {
+      get sequence() {
+        return decoder.sequence;
+      },
+      decode: (bytes, onScrape) => decoder.decode(bytes, (scrape) => onScrape(change(scrape, run))),
+    };
   };
 }
 

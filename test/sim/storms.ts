@@ -83,6 +83,25 @@ export const storms: readonly Storm[] = [
     ],
   },
   {
+    // What its holder said in time arrives when it is somebody else's.
+    name: "lease_late",
+    parts: [
+      { kinds: ["delay"], aim: "holder", afterSeconds: [0, 1], lastsSeconds: [10, 30] },
+      {
+        kinds: ["cut_both", "cut_up", "cut_down", "loss"],
+        aim: "holder",
+        afterSeconds: [1, 2],
+        lastsSeconds: [0.8, 2.5],
+      },
+      {
+        kinds: ["cut_both", "cut_up", "cut_down", "loss"],
+        aim: "holder",
+        afterSeconds: [6, 9],
+        lastsSeconds: [0.8, 2.5],
+      },
+    ],
+  },
+  {
     name: "holder_sleeps",
     parts: [
       { kinds: ["pause"], aim: "holder", afterSeconds: [0, 0], lastsSeconds: [3, 15] },
