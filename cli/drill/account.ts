@@ -157,6 +157,8 @@ export function mayLackRows(timeMs: number, target: number, blows: readonly Blow
   return blows.some((blow) => blow.mayLackRows?.has(target) === true && lastsAt(blow, timeMs, intervalMs));
 }
 
+const columns = "missing: no outcome is stored; allowed: slots × servers; failed: stored with up 0";
+
 /** A line a blow, and the sums. */
 export function reportText(replica: string, blows: readonly Blow[], account: Account): string {
   const head = ["", "at", "down", "slots missing", "most a target", "allowed", "failed", "doubled"];
@@ -174,7 +176,7 @@ export function reportText(replica: string, blows: readonly Blow[], account: Acc
       String(line.doubled),
     ];
   });
-  return [`As ${replica} tells it:`, table([head, ...rows]), sumsText(account)].join("\n");
+  return [`As ${replica} tells it (${columns}):`, table([head, ...rows]), sumsText(account)].join("\n");
 }
 
 /** The sums, and every breach with examples. */

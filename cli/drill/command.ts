@@ -5,7 +5,7 @@ import { faultKinds } from "#/cli/drill/script.ts";
 
 export const drill: Command = {
   name: "drill",
-  summary: "Hurts a demo in many ways, and compares every sample at both globals with what it must be.",
+  summary: "Hurts a demo in many ways, and compares every sample at every replica with what it must be.",
   usage: "[--minutes N [--seed S]] | [--kills all|NAMES] [--cut D] [--short]",
   examples: [
     { command: "drill", does: "each process killed once and a cut: about 5 minutes" },
@@ -17,8 +17,10 @@ export const drill: Command = {
   ],
   description: `
 Starts a demo of its own on free ports, hurts it, heals it and waits until everything has arrived. Then
-it reads every sample of the simulated fleet back through both globals and compares each value with
-its known function, and each target's slots with the clock.
+it reads every sample of the simulated fleet back through both globals, and of its own data centre
+through each primary, and compares each value with its known function, and each target's slots with
+the clock. It also fails when a data centre is not live again, batches stay in a spool, or a process
+ended that was not told to. Ctrl-C ends everything that it started.
 
 Without --minutes each process is ended once with kill -9 (the supervisor starts it again), and the
 first data centre's link is cut:
@@ -29,8 +31,9 @@ With --minutes there are three secondaries a data centre, and faults follow from
 ${Object.entries(faultKinds)
   .map(([kind, does]) => `  ${kind.padEnd(13)}${does}`)
   .join("\n")}
-A full disk takes root, for a small file system; without it the drill says that it left that out. What the
-code does not promise yet is listed by name with what it cost. When it fails, all logs stay.`,
+Each is looked at while it lasts, and at the end it is told how many of a kind really hit. A full disk
+takes root, for a small file system; without it the drill says that it left that out. What the code
+does not promise yet is listed by name with what it cost. When it fails, all logs stay.`,
   options: {
     minutes: { value: "N", help: "A script of faults for about so long." },
     seed: { value: "S", help: "The script's; another one each time unless given." },

@@ -78,7 +78,7 @@ export function verdictText(
 ): string {
   if (breaches > 0) return `FAILED: ${breaches} breaches, each named above.`;
   const excused = account.perBlow.reduce((sum, { missing }, index) => sum + (blows[index] ? missing : 0), 0);
-  return `PASSED: 0 lost and 0 doubled beyond what is promised, no value wrong; ${excused} slots cost what is listed as not promised.`;
+  return `PASSED: 0 lost and 0 doubled beyond what is promised, no value wrong; ${excused} slots lost to what is listed as not promised.`;
 }
 
 /** Every loss that is excused, under its name, also where it came to nothing. */

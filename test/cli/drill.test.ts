@@ -147,7 +147,7 @@ t.test("the report has a line a blow and both sums", async (t) => {
   t.equal(
     text,
     [
-      "As global-1 tells it:",
+      "As global-1 tells it (missing: no outcome is stored; allowed: slots × servers; failed: stored with up 0):",
       "                        at   down   slots missing  most a target  allowed  failed  doubled",
       "ams-secondary-1   14:13:31  3.4 s  1 of 1 targets              1    1 × 1       0        0",
       "before the first                                0              0        0       0        0",
@@ -374,12 +374,12 @@ t.test("a replica that tells the same is not told twice, and one that tells othe
     ],
   );
   const [first, second, third, fourth] = text.split("\n\n");
-  t.match(first, /^As global-1 tells it:\n.*\nbefore the first .*\n16 slots: 0 missing/s);
+  t.match(first, /^As global-1 tells it .*:\n.*\nbefore the first .*\n16 slots: 0 missing/s);
   t.equal(second, "As global-2 tells it: the same as global-1, line by line.");
   t.match(third, /^As ams-primary-1 tells it, of its 1 servers:\n8 slots: 0 missing/);
   t.match(
     fourth,
-    /^As ams-primary-2 tells it:\n.*BREACH: no blow: 1 slots are missing beyond what is allowed; of servers 0 \(14:13:56\)$/s,
+    /^As ams-primary-2 tells it .*:\n.*BREACH: no blow: 1 slots are missing beyond what is allowed; of servers 0 \(14:13:56\)$/s,
   );
 });
 
@@ -396,7 +396,7 @@ t.test("the last line says passed or failed, and what the pass left out", async 
     counts: byTarget([countSlots(perfect([0, 1, 3, 4, 5, 6, 7]), fleet, span)]),
     intervalMs,
   });
-  t.match(verdictText(blows, { account, breaches: 0 }), /^PASSED: 0 lost and 0 doubled .*; 1 slots cost what/);
+  t.match(verdictText(blows, { account, breaches: 0 }), /^PASSED: 0 lost and 0 doubled .*; 1 slots lost to what/);
   t.equal(verdictText(blows, { account, breaches: 2 }), "FAILED: 2 breaches, each named above.");
 });
 
