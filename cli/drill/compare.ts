@@ -52,8 +52,9 @@ export function replicasOf({ datacenters, fleet, processes }: DemoStatus): reado
 export async function compareReplicas(comparison: Comparison): Promise<readonly ReplicaAccount[]> {
   const { status, blows, intervalMs } = comparison;
   const accounts: ReplicaAccount[] = [];
-  for (const replica of replicasOf(status)) {
-    await untilSettled(comparison, replica);
+  const replicas = replicasOf(status);
+  await Promise.all(replicas.map((replica) => untilSettled(comparison, replica)));
+  for (const replica of replicas) {
     const counts = await readAll(comparison, replica);
     accounts.push({ replica, account: judge({ blows, counts, intervalMs }) });
   }

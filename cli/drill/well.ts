@@ -23,14 +23,16 @@ async function illsOf(federation: Federation): Promise<readonly string[]> {
   const status = await federation.status();
   const ills: string[] = [];
   for (const { name } of status.datacenters) {
-    const states = await federation.statesOf(name);
-    const bad = states.find((state) => state !== "live");
-    if (states.some((state) => state !== "live")) ills.push(`a global calls ${name} ${bad ?? "nothing"}`);
+    for (const state of await federation.statesOf(name)) {
+      if (state !== "live")
+        ills.push(`a global ${state === undefined ? "does not answer for" : "calls"} ${name} ${state ?? ""}`.trim());
+    }
     for (const [secondary, batches] of await spooledIn(name, status)) {
       if (batches > spooledMax) ills.push(`${batches} batches still wait in ${secondary}`);
     }
   }
-  for (const { name, role, httpUrl } of status.processes) {
+  for (const { name, pid, role, httpUrl } of status.processes) {
+    if (pid === undefined) ills.push(`${name} does not run`);
     if (role !== "primary" && role !== "global") continue;
     const missing = await sumOf(httpUrl, /^heliograph_replica_missing_batches\{/);
     if (missing !== 0) ills.push(`${name} ${missing === undefined ? "does not answer" : `lacks ${missing} batches`}`);
