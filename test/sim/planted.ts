@@ -80,8 +80,7 @@ export const plants: readonly Plant[] = [
       const { commitLog } = parts;
       return {
         ...parts,
-        commitLog: {
-          ...commitLog,
+        commitLog: altered(commitLog, {
           async append(request, signal) {
             if (request.kind !== "batch") return await commitLog.append(request, signal);
             const { sequence } = readBatchHeader(request.payload);
@@ -90,25 +89,24 @@ export const plants: readonly Plant[] = [
             last.set(request.origin, sequence);
             return result;
           },
-        },
+        }),
       };
     },
   }),
   plant("accepted_before_append", "a primary acknowledges before the log has answered", {
     primary: (parts) => ({
       ...parts,
-      commitLog: {
-        ...parts.commitLog,
+      commitLog: altered(parts.commitLog, {
         async append(request, signal) {
           if (request.kind !== "batch") return await parts.commitLog.append(request, signal);
           parts.commitLog.append(request, signal).catch(() => {});
           return { stream: "", sequence: 0, duplicate: false };
         },
-      },
+      }),
     }),
   }),
   plant("loss_ignored", "a primary does not hear that the log lost its tail", {
-    primary: (parts) => ({ ...parts, commitLog: { ...parts.commitLog, onLoss() {} } }),
+    primary: (parts) => ({ ...parts, commitLog: altered(parts.commitLog, { onLoss() {} }) }),
   }),
   plant("durable_at_one_global", "a primary takes the first global's word for both", {
     primary: (parts) => ({ ...parts, backChannel: oneForBoth(parts.backChannel) }),
@@ -132,6 +130,17 @@ const slotsApart = 1_000_000;
 
 function plant(name: string, what: string, parts: Partial<Plant>): Plant {
   return { ...unplanted, ...parts, name, what };
+}
+
+/** The same but for what is changed. A class's methods need their own `this`, which a spread would lose. */
+function altered<T extends object>(real: T, changes: Partial<T>): T {
+  return new Proxy(real, {
+    get(target, name) {
+      if (name in changes) return changes[name as keyof T];
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? value.bind(target) : value;
+    },
+  });
 }
 
 type FileCalls = { [K in "sync" | "write"]?: (call: () => Promise<void>) => Promise<void> };
@@ -164,7 +173,7 @@ function overHole<View extends { readonly log: LogReader; readonly backChannel: 
   }
   return {
     ...view,
-    log: { ...view.log, read: (after, signal) => read(view.log.read(after, signal)) },
+    log: altered(view.log, { read: (after, signal) => read(view.log.read(after, signal)) }),
     backChannel: {
       ...view.backChannel,
       publish: (report) =>
@@ -180,10 +189,9 @@ function overHole<View extends { readonly log: LogReader; readonly backChannel: 
 }
 
 function skipping(log: LogReader): LogReader {
-  return {
-    ...log,
+  return altered(log, {
     read: (after, signal) => log.read(after && { ...after, sequence: after.sequence + 1 }, signal),
-  };
+  });
 }
 
 type NewDecoder = NonNullable<GlobalParts["newDecoder"]>;
@@ -254,8 +262,9 @@ function withoutCompare(store: LeaseStore): LeaseStore {
   return {
     ...store,
     write: async (value) => {
-      const record = await store.read();
-      return await store.write(value, record?.revision ?? 0);
+      let revision: number | undefined;
+      while (revision === undefined) revision = await store.write(value, (await store.read())?.revision ?? 0);
+      return revision;
     },
   };
 }

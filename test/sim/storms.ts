@@ -63,14 +63,9 @@ export const storms: readonly Storm[] = [
     // Whoever has the say cannot keep it, and its clock is no help.
     name: "lease_lost",
     parts: [
-      { kinds: ["clock_step"], aim: "holder", afterSeconds: [0, 4], lastsSeconds: [10, 60], odds: 0.7 },
-      { kinds: ["clock_step"], aim: "candidate", afterSeconds: [0, 4], lastsSeconds: [10, 60], odds: 0.4 },
-      {
-        kinds: ["cut_both", "cut_up", "cut_down", "delay"],
-        aim: "holder",
-        afterSeconds: [1, 4],
-        lastsSeconds: [2, 25],
-      },
+      { kinds: ["cut_both", "cut_up", "cut_down"], aim: "holder", afterSeconds: [0, 0], lastsSeconds: [4, 25] },
+      { kinds: ["clock_step"], aim: "holder", afterSeconds: [0.2, 2.2], lastsSeconds: [10, 60], odds: 0.8 },
+      { kinds: ["clock_step"], aim: "candidate", afterSeconds: [0.2, 2.2], lastsSeconds: [10, 60], odds: 0.5 },
     ],
   },
   {
@@ -79,7 +74,13 @@ export const storms: readonly Storm[] = [
     parts: [
       { kinds: ["delay"], aim: "primary", afterSeconds: [0, 1], lastsSeconds: [15, 40] },
       { kinds: ["delay"], aim: "other_primary", afterSeconds: [0, 1], lastsSeconds: [15, 40] },
-      { kinds: ["log_crash", "log_stands", "log_power"], aim: "site", afterSeconds: [1, 4], lastsSeconds: [3, 9] },
+      { kinds: ["stop", "stop", "crash_primary"], aim: "holder", afterSeconds: [1.5, 4], lastsSeconds: [0.05, 0.6] },
+      {
+        kinds: ["log_crash", "log_stands", "log_power", "stop"],
+        aim: "holder",
+        afterSeconds: [6, 12],
+        lastsSeconds: [0.1, 9],
+      },
     ],
   },
   {
