@@ -1,11 +1,15 @@
+import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
 import { type Account, type Blow, judge, missingInExcess, reportText } from "#/cli/drill/account.ts";
 import { replicasOf } from "#/cli/drill/compare.ts";
 import { mountSmallDisks } from "#/cli/drill/disk.ts";
-import type { DemoStatus } from "#/cli/drill/federation.ts";
+import { watchBlow } from "#/cli/drill/evidence.ts";
+import type { DemoStatus, Federation } from "#/cli/drill/federation.ts";
 import { kindsText, kindsThatNeverHit, notPromisedText, replicasText, verdictText } from "#/cli/drill/report.ts";
 import { faultKinds, type Step, stepText, type World, writeScript } from "#/cli/drill/script.ts";
 import { countSlots, type ReadTarget, rowKey, type Sample } from "#/cli/drill/slots.ts";
@@ -288,6 +292,50 @@ t.test("the seeded report counts each kind, also those that never came, and name
   t.match(text, "\n  paused secondary: 0 slots (");
   t.match(text, "\n  full spool: 0 slots (");
   t.match(text, "\n  failed scrape: 1 slots (");
+});
+
+t.test("a blow has hit when the place that it must show in shows it, and not before", async (t) => {
+  let page = "";
+  const server = createServer((_request, response) => response.end(page)).listen(0, "127.0.0.1");
+  t.teardown(() => server.close());
+  await new Promise<void>((resolve) => server.once("listening", resolve));
+  const httpUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const child = spawn("sleep", ["60"], { stdio: "ignore" });
+  t.teardown(() => child.kill("SIGKILL"));
+  const view = { name: "ams-secondary-1", role: "secondary", datacenter: "ams", httpUrl, pid: child.pid };
+  const status = { processes: [view] } as unknown as DemoStatus;
+  let spoiled = 3;
+  const federation = { process: async () => view, spoiled: async () => spoiled } as unknown as Federation;
+  const watch = (kind: Step["kind"], subject: string) =>
+    watchBlow(federation, status, { kind, subject, direction: "both", lengthMs: 6000, restMs: 0, within: undefined });
+
+  const pause = await watch("pause", "ams-secondary-1");
+  t.equal(await pause(), false);
+  child.kill("SIGSTOP");
+  // A signal takes a moment to be delivered.
+  for (let look = 0; look < 100 && !(await pause()); look++) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.equal(await pause(), true);
+
+  page = "heliograph_secondary_spool_batches 1\nheliograph_secondary_spool_batches_max 99\n";
+  const cut = await watch("cut", "ams");
+  const elsewhere = await watch("cut", "nyc");
+  page = "heliograph_secondary_spool_batches 3\n";
+  t.equal(await cut(), false, "two batches of six");
+  page = "heliograph_secondary_spool_batches 4\n";
+  t.equal(await cut(), true);
+  t.equal(await elsewhere(), false, "another data centre's spools say nothing of it");
+
+  page = 'heliograph_journal_write_errors_total{datacenter="ams"} 2\n';
+  const full = await watch("disk_full", "ams-secondary-1");
+  page += 'heliograph_secondary_spool_dropped_batches_total{reason="full"} 7\n';
+  t.equal(await full(), false);
+  page += 'heliograph_secondary_spool_dropped_batches_total{reason="disk"} 1\n';
+  t.equal(await full(), true);
+
+  const target = await watch("target", "half=1");
+  t.equal(await target(), false);
+  spoiled += 1;
+  t.equal(await target(), true);
 });
 
 t.test("a blow that missed its mark is named, and a kind that never hit fails the drill", async (t) => {
