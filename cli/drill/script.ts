@@ -1,7 +1,7 @@
 // What is done to the federation, and when: written out before the first blow, so that a seed repeats all of it.
 //
-// Kinds come out of a bag that is refilled when it is empty, and so do the roles of processes: chance decides their order and
-// whom they hit, and none is left out for long. A third of what lasts has a second fault within, because most of what breaks breaks in the middle of something else.
+// Kinds come out of a bag that is refilled when it is empty, and so do roles of processes and disks: chance decides their order
+// and whom they hit, and none is left out for long. A third of what lasts has a second fault within, because most of what breaks breaks in the middle of something else.
 
 import { faultKinds as targetFaults } from "#/cli/fleet/faults.ts";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
@@ -62,7 +62,7 @@ export function writeScript(options: {
 }): readonly Step[] {
   const { seed, minutes, world } = options;
   const random = seededRandom(seed);
-  const draw: Draw = { world, random, roles: new Map() };
+  const draw: Draw = { world, random, bags: new Map() };
   const steps: Step[] = [];
   let kinds: FaultKind[] = [];
   for (let leftMs = minutes * minuteMs; leftMs > 0; ) {
@@ -82,12 +82,15 @@ function fullBag(world: World): FaultKind[] {
     .flatMap((kind) => new Array<FaultKind>(bag[kind]).fill(kind));
 }
 
+/** Roles of processes, by what is done to them; or disks. */
+type Bag = "kill" | "pause" | "within" | "disk";
+
 /** What chance is asked with. */
 interface Draw {
   readonly world: World;
   readonly random: Random;
-  /** The bags of roles, by what is done to the process. */
-  readonly roles: Map<"kill" | "pause" | "within", string[]>;
+  /** What is left in each bag. */
+  readonly bags: Map<Bag, string[]>;
 }
 
 function stepOf(kind: FaultKind, draw: Draw): Step {
@@ -120,7 +123,11 @@ function stepOf(kind: FaultKind, draw: Draw): Step {
     case "wipe":
       return { ...step, subject: datacenter(), lengthMs: between(0, 10 * secondMs) };
     case "disk_full":
-      return { ...step, subject: oneOf(world.smallDisks, random), lengthMs: between(5 * secondMs, 20 * secondMs) };
+      return {
+        ...step,
+        subject: fromBag("disk", world.smallDisks, draw),
+        lengthMs: between(5 * secondMs, 20 * secondMs),
+      };
     case "target":
       return { ...step, subject: targetFault(world, random), lengthMs: between(10 * secondMs, 20 * secondMs) };
     default:
@@ -145,16 +152,23 @@ function maybeWithin(outerMs: number, outerSubject: string, draw: Draw): Step | 
 }
 
 /** A role first, so that the many secondaries do not take all blows. */
-function someProcess(done: "kill" | "pause" | "within", { world, random, roles }: Draw): string {
-  let left = roles.get(done) ?? [];
-  if (left.length === 0)
-    left = [...new Set(world.processes.map(({ role }) => role))].filter((role) => role !== "node-exporter");
-  const [role] = left.splice(random.below(left.length), 1);
-  roles.set(done, left);
+function someProcess(done: Exclude<Bag, "disk">, draw: Draw): string {
+  const { processes } = draw.world;
+  const roles = [...new Set(processes.map(({ role }) => role))].filter((role) => role !== "node-exporter");
+  const role = fromBag(done, roles, draw);
   return oneOf(
-    world.processes.filter((process) => process.role === role),
-    random,
+    processes.filter((process) => process.role === role),
+    draw.random,
   ).name;
+}
+
+/** Each of them once, in the order of chance, before one comes again. */
+function fromBag(bag: Bag, all: readonly string[], { bags, random }: Draw): string {
+  const known = bags.get(bag) ?? [];
+  const left = known.length > 0 ? known : [...all];
+  const [drawn] = left.splice(random.below(left.length), 1);
+  bags.set(bag, left);
+  return drawn!;
 }
 
 /** As many servers as a rack has; one alone when each of them sends 200 MB. */

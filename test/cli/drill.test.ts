@@ -247,6 +247,9 @@ t.test("ten minutes bring every kind of fault, each on something that exists and
       if (!world.processes.some((one) => one.role === role && killed.has(one.name)))
         t.fail(`seed ${seed} kills no ${role}`);
     }
+    const filled = all.filter(({ kind }) => kind === "disk_full").map(({ subject }) => subject);
+    if (filled.length > 1 && new Set(filled).size < 2)
+      t.fail(`seed ${seed} fills ${filled.length} times the same disk`);
     const lastsMs = script.reduce((sum, { lengthMs, restMs }) => sum + lengthMs + restMs, 0);
     t.ok(lastsMs > 5 * 60_000 && lastsMs < 11 * 60_000, `${lastsMs} ms`);
   }
