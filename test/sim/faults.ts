@@ -48,6 +48,8 @@ const planned = [
   "target_nonsense",
   "target_layout",
   "operator_list",
+  "operator_capacity",
+  "operator_drain",
 ] as const;
 
 /** What comes of them. */
@@ -344,6 +346,20 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
         site.lists.toggle(Math.floor(how * 100));
       });
       return;
+    case "operator_capacity":
+    case "operator_drain": {
+      const { name, datacenter } = machineOf("secondary");
+      const others = world.machines.filter((each) => each.tier === "secondary" && each.datacenter === datacenter);
+      const before = world.capacityOf(name);
+      const left = others.reduce((sum, each) => sum + (each.name === name ? 0 : world.capacityOf(each.name)), 0);
+      // The topology file must name one at least.
+      if (kind === "operator_drain" && left === 0) return;
+      tell(name);
+      hit(kind);
+      world.changeCapacity(name, kind === "operator_drain" ? 0 : 1 + Math.floor(how * 10));
+      later(() => world.changeCapacity(name, before));
+      return;
+    }
     default:
       kind satisfies never;
   }

@@ -5,7 +5,7 @@
 // A machine outlives its processes: it keeps its disk and its clock. Whatever a process may do wrong is put into the story.
 
 import { startGlobal } from "#/global/global.ts";
-import { MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { MiB, minuteMs } from "#/lib/bytes/units.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
 import { connectTwin, joinTwins } from "#/lib/commitlog/twin.ts";
@@ -14,7 +14,6 @@ import { createHttpServer } from "#/lib/http/server.ts";
 import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";
-import { leaseLengthMs } from "#/lib/pair/lease.ts";
 import { type Random, seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
@@ -28,17 +27,17 @@ import { type Plant, unplanted } from "#/test/sim/planted.ts";
 import { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import { Scheduler } from "#/test/sim/scheduler.ts";
 import { SimServer } from "#/test/sim/server.ts";
+import { globalNames, type Shape, shapeOf, topologyOf } from "#/test/sim/shape.ts";
 import { SimTargets } from "#/test/sim/targets.ts";
 import { Witness } from "#/test/sim/witness.ts";
-import { parseTopology } from "#/topology/file.ts";
 import { accountOf } from "#/topology/nats.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
 export const targetsPerDatacenter = 6;
-const globalNames = ["g1", "g2"] as const;
 const storyLinesMax = 4000;
 /** systemd's patience, much shortened. */
 const stopMsMax = 10_000;
+const rollEveryMs = 15_000;
 const leafDelayMs = 8;
 const logLimits = { bytesMax: 64 * MiB, ageMaxMs: 24 * 60 * minuteMs, replicas: 1 };
 
@@ -71,7 +70,6 @@ export class World {
   readonly random: Random;
   readonly targets: SimTargets;
   readonly shape: Shape;
-  readonly topology: Topology;
   readonly sites: readonly Site[];
   readonly machines: readonly Machine[];
   readonly hubLog: SimServer;
@@ -79,14 +77,19 @@ export class World {
   readonly story: string[] = [];
   /** Between the machine and what it connects to: `s1/p1`, `p1/log`, `g1/hub`. */
   readonly links = new Map<string, Link>();
+  /** Of each secondary that the topology file names: its capacity. */
+  readonly #capacities: Map<string, number>;
   readonly #doors = new Map<string, Door>();
   readonly #plant: Plant;
+  #topology: Topology;
 
   constructor(options: { readonly seed: number; readonly plant?: Plant }) {
     this.#plant = options.plant ?? unplanted;
     this.random = seededRandom(options.seed);
     this.shape = shapeOf(this.random);
-    this.topology = topologyOf(this.shape);
+    this.#topology = topologyOf(this.shape);
+    const { datacenters } = this.#topology;
+    this.#capacities = new Map(datacenters.flatMap((each) => each.secondaries.map((it) => [it.name, it.capacity])));
     const { scheduler } = this;
     scheduler.onError = (error) => this.#bug(error);
     const parts = () => ({ scheduler, random: seededRandom(this.random.below(2 ** 31)) });
@@ -105,7 +108,7 @@ export class World {
         ...parts(),
       });
     this.hubLog = server("hub");
-    this.sites = this.topology.datacenters.map((datacenter, i) => {
+    this.sites = datacenters.map((datacenter, i) => {
       const log = server(datacenter.name);
       const numbers = Array.from({ length: targetsPerDatacenter }, (_, k) => i * targetsPerDatacenter + k);
       const leaf = new Link(parts());
@@ -126,7 +129,7 @@ export class World {
       ready: () => false,
     });
     const machines: Machine[] = [];
-    for (const datacenter of this.topology.datacenters) {
+    for (const datacenter of datacenters) {
       for (const { name } of datacenter.primaries) {
         machines.push(machine(name, "primary", datacenter));
         this.links.set(`${name}/log`, new Link(parts()));
@@ -190,6 +193,25 @@ export class World {
     else kill();
   }
 
+  /**
+   * An operator gives a secondary another capacity in the topology file, or 0 to take it out, and restarts the primaries and
+   * globals in order, one after the other.
+   */
+  changeCapacity(secondary: string, capacity: number): void {
+    this.#capacities.set(secondary, capacity);
+    this.#topology = topologyOf(this.shape, this.#capacities);
+    const readers = this.machines.filter(({ tier }) => tier !== "secondary");
+    for (const [i, machine] of readers.entries()) {
+      this.scheduler.after(i * rollEveryMs, () => this.stop(machine));
+      this.scheduler.after(i * rollEveryMs + stopMsMax + 1, () => this.start(machine));
+    }
+  }
+
+  /** As the topology file says now. */
+  capacityOf(secondary: string): number {
+    return this.#capacities.get(secondary)!;
+  }
+
   async #begin(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     switch (machine.tier) {
       case "secondary":
@@ -227,8 +249,9 @@ export class World {
   }
 
   async #beginPrimary(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
-    const datacenter = machine.datacenter!;
-    const site = this.sites.find((each) => each.datacenter === datacenter)!;
+    const site = this.sites.find(({ datacenter }) => datacenter === machine.datacenter)!;
+    const topology = this.#topology;
+    const datacenter = topology.datacenters.find((each) => each.name === machine.datacenter!.name)!;
     const common = this.#common(machine, process);
     const { log, metrics } = common;
     const link = this.#connect(process, site.log, "", this.links.get(`${machine.name}/log`)!);
@@ -236,7 +259,7 @@ export class World {
     return await startPrimary(
       this.#plant.primary({
         ...common,
-        topology: this.topology,
+        topology,
         topologyDir: "/etc/heliograph",
         datacenter,
         primary: datacenter.primaries.find((each) => each.name === machine.name)!,
@@ -266,7 +289,7 @@ export class World {
     const running = await startGlobal(
       this.#plant.global({
         ...common,
-        topology: this.topology,
+        topology: this.#topology,
         name: machine.name,
         dataDir: "/data",
         disk: machine.disk.files(process),
@@ -334,53 +357,3 @@ export class World {
 
 /** Has every route and never listens. */
 const silentFront: HttpFront = (options) => ({ ...createHttpServer(options), start: async () => options.listen });
-
-/** What differs from seed to seed besides the faults. */
-export interface Shape {
-  readonly leaseMs: number;
-  readonly scrapeIntervalMs: number;
-  readonly datacenters: readonly { readonly name: string; readonly primaries: number; readonly secondaries: number }[];
-}
-
-/** The first data centre is always whole; the second one may be a small one without a pair. */
-function shapeOf(random: Random): Shape {
-  const pick = <T>(...all: readonly T[]): T => all[random.below(all.length)]!;
-  return {
-    leaseMs: pick(leaseLengthMs(1), leaseLengthMs(3)),
-    scrapeIntervalMs: pick(5, 15, 15, 30) * secondMs,
-    datacenters: [
-      { name: "fra", primaries: 2, secondaries: pick(2, 2, 2, 3) },
-      { name: "nyc", ...pick({ primaries: 2, secondaries: 2 }, { primaries: 1, secondaries: 1 }) },
-    ],
-  };
-}
-
-function topologyOf(shape: Shape): Topology {
-  const port = (() => {
-    let next = 9400;
-    return () => `{ listen: "127.0.0.1:${next++}" }`;
-  })();
-  const several = (count: number, line: (nth: number) => string) =>
-    Array.from({ length: count }, (_, i) => `\n      - ${line(i + 1)}`).join("");
-  const datacenter = ({ name, primaries, secondaries }: Shape["datacenters"][number]) => `
-  - name: ${name}
-    region: ${name}
-    nats: { servers: ["nats://127.0.0.1:4222"] }
-    primaries:${several(primaries, (nth) => `{ name: ${name}-p${nth}, http: ${port()}, grpc: ${port()} }`)}
-    secondaries:${several(secondaries, (nth) => `{ name: ${name}-s${nth}, capacity: 10, http: ${port()} }`)}
-    scrape_configs:
-      - job_name: node
-        file_sd_configs: [{ files: [targets.json] }]`;
-  const text = `format_version: 1
-federation: sim
-head_retention: 1d
-scrape_defaults: { scrape_interval: ${shape.scrapeIntervalMs / secondMs}s, scrape_timeout: 4s }
-global:
-  nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
-  pair: [${globalNames.map((name) => `{ name: ${name}, http: ${port()} }`).join(", ")}]
-datacenters:${shape.datacenters.map(datacenter).join("")}
-`;
-  const { topology, problems } = parseTopology(text, "sim.yaml");
-  if (!topology) throw new Error(JSON.stringify(problems));
-  return topology;
-}
