@@ -118,8 +118,18 @@ export const storms: readonly Storm[] = [
   {
     name: "bad_disk_at_global",
     parts: [
-      { kinds: ["disk_failing", "disk_full", "disk_slow"], aim: "global", afterSeconds: [0, 0], lastsSeconds: [1, 15] },
-      { kinds: ["power_global", "crash_global"], aim: "global", afterSeconds: [0.5, 12], lastsSeconds: [0.5, 10] },
+      {
+        kinds: ["disk_failing", "disk_failing", "disk_full", "disk_slow"],
+        aim: "global",
+        afterSeconds: [0, 0],
+        lastsSeconds: [1, 15],
+      },
+      {
+        kinds: ["power_global", "power_global", "crash_global"],
+        aim: "global",
+        afterSeconds: [0.5, 16],
+        lastsSeconds: [0.5, 10],
+      },
       { kinds: ["cut_both"], aim: "other_global", afterSeconds: [0, 4], lastsSeconds: [5, 60], odds: 0.4 },
     ],
   },
@@ -215,6 +225,51 @@ export const storms: readonly Storm[] = [
         lastsSeconds: [3, 20],
       },
       { kinds: ["cut_both", "log_stands"], aim: "holder", afterSeconds: [2, 14], lastsSeconds: [2, 12], odds: 0.4 },
+    ],
+  },
+  {
+    // What is on its way between the data centre and the globals, at both ends.
+    name: "hub_lost",
+    parts: [
+      {
+        kinds: ["hub_power", "hub_wipe", "hub_stands", "hub_full"],
+        aim: "site",
+        afterSeconds: [0, 0],
+        lastsSeconds: [1, 12],
+      },
+      { kinds: ["log_power", "log_wipe"], aim: "site", afterSeconds: [1, 12], lastsSeconds: [0.5, 8], odds: 0.5 },
+      {
+        kinds: ["cut_both", "cut_up", "cut_down", "reset"],
+        aim: "leaf",
+        afterSeconds: [0, 12],
+        lastsSeconds: [2, 30],
+        odds: 0.5,
+      },
+      {
+        kinds: ["crash_global", "power_global", "stop"],
+        aim: "global",
+        afterSeconds: [0, 12],
+        lastsSeconds: [0.5, 10],
+        odds: 0.5,
+      },
+    ],
+  },
+  {
+    // New processes, one after the other or all at once, on lines that are not what they were.
+    name: "upgrade",
+    parts: [
+      { kinds: ["stop"], aim: "global", afterSeconds: [0, 1], lastsSeconds: [0.5, 5] },
+      { kinds: ["stop"], aim: "other_global", afterSeconds: [2, 12], lastsSeconds: [0.5, 5], odds: 0.6 },
+      { kinds: ["stop"], aim: "holder", afterSeconds: [0, 12], lastsSeconds: [0.5, 5] },
+      { kinds: ["stop"], aim: "secondary", afterSeconds: [0, 12], lastsSeconds: [0.5, 5], odds: 0.6 },
+      {
+        kinds: ["loss", "duplicate", "reorder"],
+        aim: "candidate",
+        afterSeconds: [0, 3],
+        lastsSeconds: [5, 30],
+        odds: 0.6,
+      },
+      { kinds: ["loss", "duplicate", "reorder"], aim: "leaf", afterSeconds: [0, 3], lastsSeconds: [5, 30], odds: 0.6 },
     ],
   },
 ];
