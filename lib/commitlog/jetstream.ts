@@ -240,6 +240,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         const newest = known.at(-1);
         if (newest) return await this.#takeUp(newest, known.slice(0, -1));
         const segment = { datacenter, epoch: this.#newEpoch(), segment: 1 };
+        this.#knows(segment);
         await this.#api.createStream(originConfig(segment, limits, clock.nowMs()));
         log.info({ stream: streamNameOf(segment) }, "Began a log: there was none.");
       } catch (error) {
@@ -249,7 +250,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     }
   }
 
-  /** A segment that was lost never has the name of one that is begun later. */
+  /** A segment that was lost, or could not be made for want of room, never has the name of one that is begun later. */
   #newEpoch(): number {
     return Math.max(Math.floor(this.#options.clock.nowMs() / secondMs), this.#epochMin);
   }
@@ -335,6 +336,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     const { limits, clock, log } = this.#options;
     this.#knows(segment);
     const next = { ...segment, epoch: this.#newEpoch(), segment: segment.segment + 1 };
+    this.#knows(next);
     await this.#close(info);
     await this.#api.createStream(originConfig(next, limits, clock.nowMs()));
     log.info({ stream: streamNameOf(next) }, "Began the next segment of the log.");

@@ -41,8 +41,11 @@ const nameInUse = { code: 400, err_code: 10058, description: "stream name alread
 const subjectsOverlap = { code: 400, err_code: 10065, description: "subjects overlap with an existing stream" };
 const messageTooLarge = { code: 400, err_code: 10054, description: "message size exceeds maximum allowed" };
 const wrongLastSequence = { code: 400, err_code: 10071, description: "wrong last sequence" };
-const noResources = { code: 503, err_code: 10023, description: "insufficient resources" };
+const noStore = { code: 503, err_code: 10049, description: "error creating store for stream" };
 const unknownCall = { code: 400, err_code: 10025, description: "bad request" };
+
+/** Who called waits for an answer that never comes. */
+export const hanging = Symbol("hanging");
 
 class Refusal extends Error {
   readonly answer: object;
@@ -83,6 +86,8 @@ export class TwinJetStream {
   readonly streams = new Map<string, TwinStream>();
   readonly followers = new Set<Follower>();
   readonly #consumers = new Map<string, PullConsumer>();
+  /** Streams whose making failed for want of room: an empty file of settings is left, which is not written again. */
+  readonly #torn = new Set<string>();
   readonly #host: JetStreamHost;
   #consumersMade = 0;
 
@@ -91,10 +96,11 @@ export class TwinJetStream {
   }
 
   /** The part of the subject behind `$JS.API.`. Undefined: it has no answer of its own. */
-  call(call: string, payload: Uint8Array, reply: string): object | undefined {
+  call(call: string, payload: Uint8Array, reply: string): object | typeof hanging | undefined {
     try {
       return this.#call(call, payload, reply);
     } catch (error) {
+      if (error === hanging) return hanging;
       if (error instanceof Refusal) return error.answer;
       throw error;
     }
@@ -108,10 +114,10 @@ export class TwinJetStream {
   }
 
   /** What a publisher is answered. The order of the checks is the server's: a known id comes before the size. */
-  publish(stream: TwinStream, { subject, payload, headers }: TwinMessage): PublishAnswer {
+  publish(stream: TwinStream, { subject, payload, headers }: TwinMessage): PublishAnswer | typeof hanging {
     const nowMs = this.#host.clock.nowMs();
     const { name, max_msg_size } = stream.config;
-    if (this.#host.diskFull) return { error: noResources };
+    if (stream.hangs) return hanging;
     const id = headers["Nats-Msg-Id"];
     const known = id === undefined ? undefined : stream.known(id, nowMs);
     if (known !== undefined) return { stream: name, seq: known, duplicate: true };
@@ -121,9 +127,24 @@ export class TwinJetStream {
     }
     const headerBytes = Object.entries(headers).reduce((sum, [key, value]) => sum + key.length + value.length + 4, 12);
     if (max_msg_size >= 0 && payload.length + headerBytes > max_msg_size) return { error: messageTooLarge };
+    if (!this.#hasRoom(stream, { subject, payload, id })) return hanging;
     const { sequence } = stream.append({ subject, payload, id }, nowMs);
     this.announce(stream);
     return { stream: name, seq: sequence };
+  }
+
+  /** What came from a mirror's origin. False when it could not be stored: the mirror hangs. */
+  copy(mirror: TwinStream, message: StoredMessage): boolean {
+    if (mirror.hangs || !this.#hasRoom(mirror, message)) return false;
+    mirror.copy(message, this.#host.clock.nowMs());
+    this.announce(mirror);
+    return true;
+  }
+
+  /** nats-server 2.9.10 never lets go of the lock of a stream whose write failed (filestore.go, rebuildStateLocked). */
+  #hasRoom(stream: TwinStream, message: Pick<StoredMessage, "subject" | "payload" | "id">): boolean {
+    stream.hangs = this.#host.diskFull && !stream.fits(message);
+    return !stream.hangs;
   }
 
   /** After messages were added. */
@@ -138,11 +159,18 @@ export class TwinJetStream {
     for (const consumer of [...this.#consumers.values()]) if (consumer.stream === stream) this.#remove(consumer);
   }
 
+  /** The disk is replaced by an empty one. */
+  wipe(): void {
+    this.streams.clear();
+    this.#torn.clear();
+  }
+
   /** What lives in memory is gone. */
   restart(): void {
     for (const consumer of this.#consumers.values()) for (const { ticks } of consumer.pulls) ticks.cancel();
     this.#consumers.clear();
     this.followers.clear();
+    for (const [name, { isRecoverable }] of [...this.streams]) if (!isRecoverable) this.streams.delete(name);
     for (const stream of this.streams.values()) stream.restart(this.#host.clock.nowMs());
   }
 
@@ -172,7 +200,7 @@ export class TwinJetStream {
       case "CONSUMER.CREATE":
         return { name: this.#createConsumer(this.#stream(name), parse<ConsumerRequest>(payload)).name };
       case "CONSUMER.DELETE": {
-        const found = this.#consumer(name, consumer);
+        const found = this.#consumer(this.#stream(name).config.name, consumer);
         if (!found) throw new Refusal(consumerNotFound);
         this.#remove(found);
         return { success: true };
@@ -188,20 +216,26 @@ export class TwinJetStream {
   #stream(name: string): TwinStream {
     const stream = this.streams.get(name);
     if (!stream) throw new Refusal(streamNotFound);
+    if (stream.hangs) throw hanging;
     return stream;
   }
 
   #createStream(config: StreamConfig): TwinStream {
     const present = this.streams.get(config.name);
+    if (present?.hangs) throw hanging;
     if (present && JSON.stringify(present.config) !== JSON.stringify(config)) throw new Refusal(nameInUse);
     if (present) return present;
     this.#refuseOverlap(config);
-    if (this.#host.diskFull) throw new Refusal(noResources);
+    if (this.#host.diskFull && !this.#torn.has(config.name)) {
+      this.#torn.add(config.name);
+      throw new Refusal(noStore);
+    }
     const { clock, random } = this.#host;
     const created = new Date(clock.nowMs())
       .toISOString()
       .replace("Z", `${String(random.below(1e6)).padStart(6, "0")}Z`);
     const stream = new TwinStream(config, created);
+    stream.isRecoverable = !this.#torn.has(config.name);
     this.streams.set(config.name, stream);
     return stream;
   }
@@ -209,7 +243,11 @@ export class TwinJetStream {
   #updateStream(config: StreamConfig): TwinStream {
     const stream = this.#stream(config.name);
     this.#refuseOverlap(config);
-    if (this.#host.diskFull) throw new Refusal(noResources);
+    // On a full disk too: the file of the settings has its page. One that has none is not written, and the answer is the same.
+    if (!this.#host.diskFull) {
+      this.#torn.delete(config.name);
+      stream.isRecoverable = true;
+    }
     stream.reconfigure(config);
     return stream;
   }
@@ -266,6 +304,7 @@ export class TwinJetStream {
       this.#status(inbox, 503, "No Responders");
       return;
     }
+    if (consumer.stream.hangs) return;
     const { clock } = this.#host;
     consumer.askedMs = clock.monotonicMs();
     const pull: Pull = {
@@ -281,6 +320,7 @@ export class TwinJetStream {
 
   #tick(consumer: PullConsumer, pull: Pull): void {
     const { clock } = this.#host;
+    if (consumer.stream.hangs) return;
     if (clock.monotonicMs() >= pull.untilMs) {
       this.#end(consumer, pull);
       this.#status(pull.inbox, 408, "Request Timeout");

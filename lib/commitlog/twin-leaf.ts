@@ -32,7 +32,8 @@ export interface LeafEnd {
   readonly isPaused: boolean;
   readonly jetStream: TwinJetStream;
   readonly isReady: boolean;
-  readonly diskFull: boolean;
+  /** What comes over the leaf for JetStream's API is not answered: a call hangs there. */
+  readonly apiHangs: boolean;
   enter(run: () => void): void;
   /** What came over the leaf. */
   deliver(message: TwinMessage): void;
@@ -154,7 +155,7 @@ export class TwinLeaf {
       this.#followed.delete(mirror);
       const origin = this.#datacenter.jetStream.streams.get(mirror.config.name);
       const wire = this.#wire;
-      if (!origin || !wire) return;
+      if (!origin || !wire || mirror.hangs || origin.hangs || this.#datacenter.apiHangs) return;
       this.#follow(mirror, origin, wire);
     });
     this.#followed.set(mirror, timer);
@@ -173,7 +174,7 @@ export class TwinLeaf {
       next,
       ahead: 0,
       pump: () => {
-        while (following.ahead < messagesAheadMax && this.#wire === wire) {
+        while (following.ahead < messagesAheadMax && this.#wire === wire && !origin.hangs) {
           const message = origin.at(following.next, clock.nowMs());
           if (!message) return;
           following.next = message.sequence + 1;
@@ -189,15 +190,13 @@ export class TwinLeaf {
 
   #copy(mirror: TwinStream, message: StoredMessage, following: Following): void {
     if (this.#followed.get(mirror) !== following) return;
-    if (this.#hub.diskFull) {
-      // It asks again from its own end.
+    if (!this.#hub.jetStream.copy(mirror, message)) {
+      // After the hub's restart it asks again from its own end.
       this.#datacenter.jetStream.followers.delete(following);
       this.#followed.delete(mirror);
       return;
     }
     following.ahead--;
-    mirror.copy(message, this.#hub.clock.nowMs());
-    this.#hub.jetStream.announce(mirror);
     this.#datacenter.enter(() => following.pump());
   }
 }

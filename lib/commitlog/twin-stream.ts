@@ -17,6 +17,8 @@ export interface StoredMessage {
 const recordBytes = 30;
 const idHeaderBytes = 28;
 
+const pageBytes = 4096;
+
 /** From a stream's making to that of its store. */
 const openingMs = 15;
 
@@ -25,6 +27,12 @@ export class TwinStream {
   created: string;
   lastSequence = 0;
   bytes = 0;
+  /** A write failed for want of room, and whoever asks for this stream waits for good: in memory, until a restart. */
+  hangs = false;
+  /** False: the file of its settings is empty, and the next start does not find it. */
+  isRecoverable = true;
+  /** To the end of its file. */
+  #written = 0;
   /** In order of their sequences; the first `#head` are gone. */
   #messages: StoredMessage[] = [];
   #head = 0;
@@ -86,9 +94,15 @@ export class TwinStream {
     return this.#ids.get(id)?.sequence;
   }
 
+  /** Whether a full disk still takes it: the last page of the file does, to its end. */
+  fits(message: Pick<StoredMessage, "subject" | "payload" | "id">): boolean {
+    const used = this.#written % pageBytes;
+    return used > 0 && used + sizeOf(message) <= pageBytes;
+  }
+
   append(message: Pick<StoredMessage, "subject" | "payload" | "id">, nowMs: number): StoredMessage {
     const { subject, payload, id } = message;
-    const bytes = recordBytes + subject.length + payload.length + (id === undefined ? 0 : idHeaderBytes + id.length);
+    const bytes = sizeOf(message);
     const stored = { subject, payload, id, bytes, sequence: this.lastSequence + 1, storedMs: nowMs };
     if (this.config.max_msgs_per_subject === 1) this.#drop((old) => old.subject === subject);
     this.#store(stored);
@@ -164,6 +178,7 @@ export class TwinStream {
 
   /** The ids are read from what is still there. */
   restart(nowMs: number): void {
+    this.hangs = false;
     // nats-server 2.9: a stream whose settings were changed seems to be made when its server was started the time before.
     this.created = this.#writtenCreated;
     this.#openedAt = new Date(nowMs).toISOString();
@@ -179,6 +194,7 @@ export class TwinStream {
     this.#messages.push(message);
     this.lastSequence = message.sequence;
     this.bytes += message.bytes;
+    this.#written += message.bytes;
   }
 
   #drop(isDropped: (message: StoredMessage) => boolean): void {
@@ -187,6 +203,10 @@ export class TwinStream {
     this.#head = 0;
     this.bytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
   }
+}
+
+function sizeOf({ subject, payload, id }: Pick<StoredMessage, "subject" | "payload" | "id">): number {
+  return recordBytes + subject.length + payload.length + (id === undefined ? 0 : idHeaderBytes + id.length);
 }
 
 /** NATS' own wildcards: `*` for one token, `>` for the rest. */

@@ -11,6 +11,7 @@ import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import {
   type Delivery,
   emptyPayload,
+  hanging,
   type PublishAnswer,
   TwinJetStream,
   type TwinMessage,
@@ -31,7 +32,12 @@ export interface TwinServerOptions {
   readonly random: Random;
   /** How often the disk is synced; 0: before each acknowledgement. 2.9.10 does it each 60 s. */
   readonly syncEveryMs?: number;
-  /** Sees what is published to a stream, and what the publisher is answered. */
+  /**
+   * Whether a server that hangs since its disk was full is killed and started when there is room again, as its operator has
+   * to do; true unless given.
+   */
+  readonly restartsWhenRoom?: boolean;
+  /** Sees what is published to a stream, and what the publisher is answered; a 503 stands for an answer that never comes. */
   readonly onPublished?: (message: TwinMessage, answer: PublishAnswer) => void;
 }
 
@@ -68,8 +74,6 @@ const jetStreamStartupMsMax = 300;
 /** One log server: a data centre's or the hub's. It runs from its making. */
 export class TwinServer {
   readonly domain: string;
-  /** The disk takes nothing more: appends are refused, what is there can be read. */
-  diskFull = false;
   readonly #options: TwinServerOptions;
   readonly #accounts = new Map<string, TwinAccount>();
   readonly #leaves = new Set<TwinLeaf>();
@@ -77,6 +81,7 @@ export class TwinServer {
   #runs = 1;
   #isReady = true;
   #isPaused = false;
+  #isFull = false;
   #backlog: (() => void)[] = [];
   #starting: Timer | undefined;
 
@@ -89,6 +94,29 @@ export class TwinServer {
         if (this.#run !== 0 && !this.#isPaused) this.sync();
       });
     }
+  }
+
+  /**
+   * The disk takes nothing more than the last page of a file has room for. What is there can be read, until a write fails:
+   * then its stream hangs, whoever asks for it waits and has its connection frozen, and only a restart helps, whether or not
+   * there is room again. What was acknowledged is kept. New streams are refused.
+   */
+  get diskFull(): boolean {
+    return this.#isFull;
+  }
+
+  set diskFull(isFull: boolean) {
+    this.#isFull = isFull;
+    if (isFull || !this.hangs || this.#options.restartsWhenRoom === false) return;
+    this.kill();
+    this.start();
+  }
+
+  /** A write failed for want of room since the last start. */
+  get hangs(): boolean {
+    return [...this.#accounts.values()].some(({ jetStream }) =>
+      [...jetStream.streams.values()].some((stream) => stream.hangs),
+    );
   }
 
   /** Takes connections; a server that stands still does so too, and never answers. */
@@ -106,6 +134,7 @@ export class TwinServer {
     for (const account of this.#accounts.values()) {
       for (const session of [...account.sessions]) session.hangUp(this.#options.random.next() < 0.5);
       account.sessions.clear();
+      account.thaw();
       account.jetStream.restart();
     }
     for (const leaf of this.#leaves) leaf.broken();
@@ -149,7 +178,7 @@ export class TwinServer {
   /** The disk is replaced by an empty one; the server must be down. */
   wipe(): void {
     assert(this.#run === 0, "only a server that is down loses its disk");
-    for (const { jetStream } of this.#accounts.values()) jetStream.streams.clear();
+    for (const { jetStream } of this.#accounts.values()) jetStream.wipe();
     this.diskFull = false;
   }
 
@@ -197,7 +226,7 @@ export class TwinServer {
   /** For connectTwin. */
   port(): ServerPort {
     return {
-      hears: (session) => this.#run !== 0 && !this.#isPaused && this.#account(session.account).sessions.has(session),
+      hears: (session) => this.#run !== 0 && !this.#isPaused && this.#account(session.account).hears(session),
       dial: (session) => {
         if (this.#run === 0) return session.hangUp(false);
         this.#enter(() => {
@@ -208,7 +237,7 @@ export class TwinServer {
       receive: (session, message) => {
         const account = this.#account(session.account);
         // What a stopped server's socket holds is carried out later, even for a client that has left by then.
-        if (account.sessions.has(session)) this.#enter(() => account.route(message));
+        if (account.sessions.has(session)) this.#enter(() => account.take(session, message));
       },
       leave: (session) => this.#enter(() => this.#account(session.account).sessions.delete(session)),
     };
@@ -222,7 +251,6 @@ export class TwinServer {
     const run = () => this.#run;
     const isPaused = () => this.#isPaused;
     const isReady = () => this.#isReady;
-    const isFull = () => this.diskFull;
     return {
       clock,
       random,
@@ -236,8 +264,8 @@ export class TwinServer {
       get isReady() {
         return isReady();
       },
-      get diskFull() {
-        return isFull();
+      get apiHangs() {
+        return account.leafHangs;
       },
       enter: (act) => this.#enter(act),
       deliver: (message) => account.routeHere(message),
@@ -313,6 +341,8 @@ export function joinTwins({ datacenter, hub, account, line }: TwinLeafOptions): 
   return leaf;
 }
 
+const noRoom = { code: 503, err_code: 0, description: "no space left on device" };
+
 /** Who hears what within one account of a server. */
 class TwinAccount {
   readonly sessions = new Set<Session>();
@@ -322,6 +352,11 @@ class TwinAccount {
   readonly #apiPrefixes: readonly string[];
   readonly #isReady: () => boolean;
   readonly #onPublished: TwinServerOptions["onPublished"];
+  /** Connections of which a call hangs: nothing that they send is heard any more. */
+  readonly #frozen = new Set<Session>();
+  /** The leaf's calls share one thread, so that one that hangs holds up all. */
+  leafHangs = false;
+  #isHanging = false;
 
   constructor(
     domain: string,
@@ -339,6 +374,23 @@ class TwinAccount {
     );
   }
 
+  hears(session: Session): boolean {
+    return this.sessions.has(session) && !this.#frozen.has(session);
+  }
+
+  /** What came from a client. */
+  take(session: Session, message: TwinMessage): void {
+    if (this.#frozen.has(session)) return;
+    this.#isHanging = false;
+    this.route(message);
+    if (this.#isHanging) this.#frozen.add(session);
+  }
+
+  thaw(): void {
+    this.#frozen.clear();
+    this.leafHangs = false;
+  }
+
   route(message: TwinMessage): void {
     const isHeardHere = this.#route(message);
     // Reports are for whoever listens; all else has one place.
@@ -350,7 +402,12 @@ class TwinAccount {
 
   /** What came over the leaf does not go back. */
   routeHere(message: TwinMessage): void {
-    if (!this.#route(message) && message.reply !== "") this.#answer(message.reply, emptyPayload, 503, "No Responders");
+    const isCall = message.subject.startsWith("$JS.");
+    if (isCall && this.leafHangs) return;
+    this.#isHanging = false;
+    const isTaken = this.#route(message);
+    if (isCall && this.#isHanging) this.leafHangs = true;
+    if (!isTaken && message.reply !== "") this.#answer(message.reply, emptyPayload, 503, "No Responders");
   }
 
   #route(message: TwinMessage | Delivery): boolean {
@@ -371,8 +428,9 @@ class TwinAccount {
     const stream = this.#isReady() ? this.jetStream.streamFor(to) : undefined;
     if (stream) {
       const answer = this.jetStream.publish(stream, message);
-      this.#onPublished?.(message, answer);
-      if (message.reply !== "") this.#answerJson(message.reply, answer);
+      this.#onPublished?.(message, answer === hanging ? { error: noRoom } : answer);
+      if (answer === hanging) this.#isHanging = true;
+      else if (message.reply !== "") this.#answerJson(message.reply, answer);
       isTaken = true;
     }
     for (const session of this.sessions) {
@@ -388,7 +446,8 @@ class TwinAccount {
 
   #call(call: string, { payload, reply }: TwinMessage): boolean {
     const answer = this.jetStream.call(call, payload, reply);
-    if (answer && reply !== "") this.#answerJson(reply, answer);
+    if (answer === hanging) this.#isHanging = true;
+    else if (answer && reply !== "") this.#answerJson(reply, answer);
     return true;
   }
 

@@ -112,7 +112,10 @@ export class JetStreamApi {
     }
   }
 
-  /** Does nothing when the stream exists with this configuration. */
+  /**
+   * Does nothing when the stream exists with this configuration. One that could not be made for want of room leaves an empty
+   * file of settings, which nats-server 2.9 takes for a written one: under that name a stream is gone after the next restart.
+   */
   async createStream(config: StreamConfig): Promise<StreamInfo> {
     return this.#ask<StreamInfo>(`STREAM.CREATE.${config.name}`, config);
   }

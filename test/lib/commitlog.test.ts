@@ -2,6 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
+import { mountSmallDisks, type SmallDisks } from "#/cli/drill/disk.ts";
 import { systemClock } from "#/lib/clock/clock.ts";
 import { decodeReport, encodeReport, openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
@@ -18,11 +19,15 @@ import {
   connectPrimaries,
   startDatacenter,
   startHub,
+  type TestNats,
   testPassword,
   testTopology,
 } from "#/test/support/nats.ts";
 import { startRelay } from "#/test/support/relay.ts";
 import { twinWorld } from "#/test/support/twin-world.ts";
+
+// Real servers are waited for, and other tests may run beside them.
+t.setTimeout(120_000);
 
 const clock = systemClock();
 const log = silentLogger();
@@ -37,6 +42,7 @@ async function natsWorld(): Promise<LogWorld> {
   const datacenter = await startDatacenter(topology, "ams", relay.address);
   const copies = await mkdtemp(join(tmpdir(), "heliograph-copies-"));
   const links: NatsLink[] = [];
+  const disks = new Map<TestNats, SmallDisks>();
   const connected = async (link: NatsLink) => {
     links.push(link);
     while (!link.connected) await clock.sleep(5);
@@ -88,12 +94,25 @@ async function natsWorld(): Promise<LogWorld> {
         }
       }
     },
+    async useSmallDisks() {
+      for (const server of [datacenter, hub]) {
+        await server.kill();
+        const disk = await mountSmallDisks(server.dir, ["store"]);
+        disks.set(server, disk);
+        await server.start();
+      }
+      return [...disks.values()].find(({ missing }) => missing !== undefined)?.missing;
+    },
+    fillDisk: (of) => disks.get(of === "hub" ? hub : datacenter)!.fill("store"),
+    makeRoom: (of) => disks.get(of === "hub" ? hub : datacenter)!.empty("store"),
     pauseDatacenter: () => datacenter.pause(),
     resumeDatacenter: () => datacenter.resume(),
     standstillMs: 1000,
     sleep: (ms, signal) => clock.sleep(ms, signal),
     async close() {
       await Promise.all(links.map((link) => link.close()));
+      await Promise.all([datacenter.kill(), hub.kill()]);
+      for (const disk of disks.values()) await disk.close({ keepData: false });
       await Promise.all([datacenter.stop(), hub.stop(), relay.close()]);
       await rm(copies, { recursive: true, force: true });
     },

@@ -4,6 +4,7 @@
 import type { Test } from "tap";
 import type { LogError } from "#/lib/commitlog/commitlog.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
+import { testFullDisks } from "#/test/support/commitlog-full.ts";
 import { testPowerCuts } from "#/test/support/commitlog-powercuts.ts";
 import {
   append,
@@ -34,6 +35,8 @@ export async function testCommitLog(t: Test, makeWorld: () => Promise<LogWorld>)
     });
 
   await Promise.all([
+    // The longest first.
+    ...testFullDisks.map(([name, run]) => inWorld(name, run)),
     inWorld("in a data centre that is well", testWell),
     inWorld("with servers that are killed", testKilledServers),
     inWorld("over a link that is cut", testCutLink),

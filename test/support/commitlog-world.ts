@@ -27,6 +27,11 @@ export interface LogWorld {
   replaceDisk(copy: string | undefined): Promise<void>;
   /** The data centre's server, which is down, lost of what came to its disk after the copy what is named here, and kept the rest. */
   loseSince(copy: string, lost: Losses): Promise<void>;
+  /** Gives both servers disks that can be filled, before anything lies there. What comes back is why there are none. */
+  useSmallDisks(): Promise<string | undefined>;
+  /** Something else takes all the room that is left, and gives it back. */
+  fillDisk(of: "datacenter" | "hub"): Promise<void>;
+  makeRoom(of: "datacenter" | "hub"): Promise<void>;
   /** SIGSTOP and SIGCONT of the data centre's server. */
   pauseDatacenter(): void;
   resumeDatacenter(): void;

@@ -20,7 +20,7 @@ export async function twinWorld(): Promise<LogWorld> {
   const clock = clockOf(scheduler);
   const random = seededRandom(Number(process.env.SEED ?? 1));
   const [datacenter, hub] = ["ams", "hub"].map(
-    (domain) => new TwinServer({ domain, clock, random, syncEveryMs: 1e9 }),
+    (domain) => new TwinServer({ domain, clock, random, syncEveryMs: 1e9, restartsWhenRoom: false }),
   ) as [TwinServer, TwinServer];
   const [near, leaf] = [new TwinLine({ clock, random }), new TwinLine({ clock, random, delayMs: 5 })];
   joinTwins({ datacenter, hub, account, line: leaf });
@@ -89,6 +89,13 @@ export async function twinWorld(): Promise<LogWorld> {
         entries: streams.includes(stream) ? -1 : entries,
         keepsSettings: !settings.includes(stream),
       }));
+    },
+    useSmallDisks: async () => undefined,
+    async fillDisk(of) {
+      (of === "hub" ? hub : datacenter).diskFull = true;
+    },
+    async makeRoom(of) {
+      (of === "hub" ? hub : datacenter).diskFull = false;
     },
     pauseDatacenter: () => datacenter.pause(),
     resumeDatacenter: () => datacenter.resume(),
