@@ -19,6 +19,7 @@ import {
 import {
   closedMessageBytesMax,
   createdOf,
+  endedAt,
   entryBytesMax,
   infoOf,
   type LogLimits,
@@ -26,6 +27,7 @@ import {
   mirrorConfig,
   originConfig,
   originCreated,
+  originEnd,
   stateOf,
 } from "#/lib/commitlog/settings.ts";
 import {
@@ -410,7 +412,10 @@ class HubLog implements LogReader, SegmentSource {
       undefined,
     );
     const here = lastOf(mirror);
-    if (!origin) return { info, state: "open", originLast: here };
+    if (!origin) {
+      const end = originEnd(mirror);
+      return { info, state: end !== undefined && info.lastSequence >= end ? "closed" : "open", originLast: here };
+    }
     if (origin === "lost") return { info, state: "lost", originLast: here };
     const created = createdOf(origin);
     if (created !== info.created) {
@@ -422,7 +427,19 @@ class HubLog implements LogReader, SegmentSource {
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
     const isBehind = info.lastSequence < origin.state.last_seq;
     const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
+    if (isEnded) await this.#rememberEnd(mirror, origin.state.last_seq);
     return { info, state: isEnded && !isBehind ? "closed" : "open", originLast: lastOf(origin) };
+  }
+
+  /** A reader that comes to the end while the data centre is away goes on to the next segment, as far as that was carried. */
+  async #rememberEnd(mirror: StreamInfo, end: number): Promise<void> {
+    if (originEnd(mirror) === end) return;
+    try {
+      await this.#api.updateStream(endedAt(mirror, end));
+    } catch (error) {
+      // The next review tries again; until then readers only wait for the data centre.
+      this.#options.log.warn({ stream: mirror.config.name, reason: String(error) }, "The mirror's end is not noted.");
+    }
   }
 
   /** Over a cut link: what is given `otherwise`. */

@@ -34,6 +34,9 @@ const createdMark = "heliograph log; created ";
 /** In the description of a mirror, before the time at which its origin was made. */
 const originMark = "heliograph mirror; origin created ";
 
+/** After it, once the origin is closed: its last sequence. */
+const endMark = "; ended at ";
+
 export interface LogLimits {
   readonly bytesMax: number;
   readonly ageMaxMs: number;
@@ -96,10 +99,21 @@ export function createdOf({ config, created }: StreamInfo): string {
   return description.startsWith(createdMark) ? description.slice(createdMark.length) : created;
 }
 
+/** The settings of a mirror whose origin is closed, and ended there: known also while the data centre is away. */
+export function endedAt(mirror: StreamInfo, sequence: number): StreamConfig {
+  return { ...mirror.config, description: originMark + originCreated(mirror) + endMark + sequence };
+}
+
+/** The last sequence of a mirror's origin, undefined while it is not known to be closed. */
+export function originEnd({ config }: StreamInfo): number | undefined {
+  const end = config.description?.split(endMark)[1];
+  return end === undefined ? undefined : Number(end);
+}
+
 /** When the origin of a mirror was made. */
 export function originCreated(mirror: StreamInfo): string {
   const description = mirror.config.description ?? "";
-  if (description.startsWith(originMark)) return description.slice(originMark.length);
+  if (description.startsWith(originMark)) return description.slice(originMark.length).split(endMark)[0]!;
   throw new LogError("refused", `${mirror.config.name}: the stream at the hub is no mirror that Heliograph made`);
 }
 

@@ -351,6 +351,19 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
   );
 
   await t.test(
+    "who starts at the hub while the data centre is away reads all segments that were carried",
+    async (t) => {
+      world.cut();
+      const late = readAll(await world.openGlobal(), undefined);
+      await until(world, () => late.entries.length === 8, 15_000);
+      t.same(late.entries.map(text), atGlobal.entries.map(text));
+      world.heal();
+      await late.end();
+      t.equal(late.failure, undefined);
+    },
+  );
+
+  await t.test(
     "a writer that finds the tail lost goes on in a new segment, so that no number is used twice",
     async (t) => {
       await world.killDatacenter();
