@@ -166,7 +166,7 @@ function overHole<View extends { readonly log: LogReader; readonly backChannel: 
       if (entry.kind === "batch") {
         const header = readBatchHeader(entry.payload);
         newest.set(runKey(header), header.sequence);
-        if (++batches % 400 === 0) continue;
+        if (++batches % 40 === 0) continue;
       }
       yield entry;
     }
