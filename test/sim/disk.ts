@@ -158,7 +158,13 @@ export class SimDisk {
           for (const write of writes) write.forgotten = true;
           throw failure("EIO", path);
         }
-        file.writes = file.writes.filter((write) => write.forgotten || !writes.includes(write));
+        const synced = writes.filter(({ forgotten }) => !forgotten);
+        file.writes = file.writes.flatMap((write) => {
+          if (!write.forgotten) return writes.includes(write) ? [] : [write];
+          // What was written there again and synced is there.
+          const later = writes.includes(write) ? synced.filter((each) => isAfter(writes, each, write)) : [];
+          return later.reduce((pieces, each) => pieces.flatMap((piece) => without(piece, each)), [write]);
+        });
         file.durableSize = Math.max(file.durableSize, Math.min(size, file.size));
       },
       close: async () => {},
@@ -216,6 +222,22 @@ export class SimDisk {
     this.hits.failing++;
     return true;
   }
+}
+
+function isAfter(all: readonly Write[], write: Write, other: Write): boolean {
+  return all.indexOf(write) > all.indexOf(other);
+}
+
+/** What is left of a write where the other one did not write. */
+function without(write: Write, other: Write): Write[] {
+  const piece = (from: number, until: number): Write[] => {
+    if (from >= until) return [];
+    const old = write.old.slice(from - write.offset, until - write.offset);
+    return [{ offset: from, length: until - from, old, forgotten: write.forgotten }];
+  };
+  const end = write.offset + write.length;
+  const otherEnd = other.offset + other.length;
+  return [...piece(write.offset, Math.min(end, other.offset)), ...piece(Math.max(write.offset, otherEnd), end)];
 }
 
 function apply(entries: Map<string, Uint8Array>, operations: readonly SpoolOperation[]): void {

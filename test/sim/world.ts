@@ -25,7 +25,7 @@ import { SimLists } from "#/test/sim/lists.ts";
 import { connect, type Door, Link } from "#/test/sim/network.ts";
 import { type Plant, unplanted } from "#/test/sim/planted.ts";
 import { MachineClock, SimProcess } from "#/test/sim/process.ts";
-import { Scheduler } from "#/test/sim/scheduler.ts";
+import { type Handle, Scheduler } from "#/test/sim/scheduler.ts";
 import { SimServer } from "#/test/sim/server.ts";
 import { globalNames, type Shape, shapeOf, topologyOf } from "#/test/sim/shape.ts";
 import { SimTargets } from "#/test/sim/targets.ts";
@@ -53,6 +53,7 @@ export interface Machine {
   /** What runs in it, once it has begun. */
   running: { close(): Promise<void> } | undefined;
   starts: number;
+  retry: Handle | undefined;
   source: SampleSource | undefined;
   ready: () => boolean;
 }
@@ -125,6 +126,7 @@ export class World {
       process: undefined,
       running: undefined,
       starts: 0,
+      retry: undefined,
       source: undefined,
       ready: () => false,
     });
@@ -168,7 +170,8 @@ export class World {
       // As systemd does: a process that cannot start, on a disk that fails for instance, is started again.
       this.tell(`${name} could not start: ${String(error)}`);
       process.kill();
-      this.scheduler.after(5000, () => this.start(machine));
+      machine.retry?.cancel();
+      machine.retry = this.scheduler.after(5000, () => this.start(machine));
     });
   }
 
