@@ -81,7 +81,6 @@ const stormShare = 0.45;
 /** So that a fault a minute comes on average, with storms of 2.9 parts. */
 const gapMsMax = 200_000;
 
-/** A fifth of those that come alone lasts long enough for leases, patience and buffers to end. */
 export function planFaults(random: Random, untilMs: number): readonly Fault[] {
   const faults: Fault[] = [];
   for (let atMs = 20_000; ; ) {
@@ -92,10 +91,11 @@ export function planFaults(random: Random, untilMs: number): readonly Fault[] {
   }
 }
 
+/** A fifth lasts long enough for leases, patience and buffers to end; those of targets all do, or no scrape would meet them. */
 function planOne(random: Random, atMs: number): Fault {
-  const long = random.next() < 0.2;
-  const lastsMs = (long ? 20_000 : 500) + random.next() * (long ? 160_000 : 20_000);
   const kind = planned[random.below(planned.length)]!;
+  const long = kind.startsWith("target_") || random.next() < 0.2;
+  const lastsMs = (long ? 20_000 : 500) + random.next() * (long ? 160_000 : 20_000);
   return { kind, atMs, lastsMs, whom: random.next(), how: random.next() };
 }
 
@@ -323,7 +323,7 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       const { hits } = world.targets;
       counted(() => (kind === "target_dead" ? hits.dead : kind === "target_slow" ? hits.slow : hits.nonsense));
       if (kind === "target_dead") state.dead = true;
-      else if (kind === "target_slow") state.slowMs = 1000 + how * 6000;
+      else if (kind === "target_slow") state.slowMs = 2000 + how * 8000;
       else state.nonsense = true;
       later(() => {
         state.dead = false;
