@@ -66,7 +66,7 @@ drill-once: prepare
 drill-short: prepare
 	@bin/heliograph drill --short $(drill_port)
 
-# 2000 seeds are some 8 hours of one core.
+# On every core. 2000 seeds are some 5 hours of one.
 sim: $(installed)
 	@node_modules/.bin/node test/sim/main.ts --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
 

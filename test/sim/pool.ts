@@ -1,0 +1,62 @@
+// Simulates seeds on every core: one process each, because a seed is one thread's work from its beginning to its end.
+
+import { type ChildProcess, fork } from "node:child_process";
+import { availableParallelism } from "node:os";
+import type { FaultKind } from "#/test/sim/faults.ts";
+import type { SimulationResult } from "#/test/sim/simulate.ts";
+
+export interface Task {
+  readonly seed: number;
+  readonly minutes: number;
+  /** The name of a planted bug. */
+  readonly plant?: string;
+  readonly shrinks?: boolean;
+}
+
+/** As it comes from one process to the other. */
+export interface TaskResult {
+  readonly cpuSeconds: number;
+  readonly result: Omit<SimulationResult, "hits"> & { readonly hits: readonly (readonly [FaultKind, number])[] };
+}
+
+/** A process takes so many seeds and is then replaced: whatever a seed may leave behind does not add up. */
+const tasksPerProcess = 50;
+
+/** Hands out what `next` gives until it gives no more; `onResult` hears in the order in which they end. */
+export async function runTasks(
+  next: () => Task | undefined,
+  onResult: (task: Task, result: TaskResult) => void,
+  jobs = availableParallelism(),
+): Promise<void> {
+  await Promise.all(
+    Array.from({ length: jobs }, async () => {
+      let child: ChildProcess | undefined;
+      let left = 0;
+      for (let task = next(); task; task = next()) {
+        if (left-- === 0 || !child) {
+          child?.kill();
+          child = fork(new URL("./worker.ts", import.meta.url));
+          left = tasksPerProcess - 1;
+        }
+        onResult(task, await ask(child, task));
+      }
+      child?.kill();
+    }),
+  );
+}
+
+function ask(child: ChildProcess, task: Task): Promise<TaskResult> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (result: unknown) => {
+      child.off("exit", onExit);
+      resolve(result as TaskResult);
+    };
+    const onExit = (code: number | null, signal: string | null) => {
+      child.off("message", onMessage);
+      reject(new Error(`seed ${task.seed}: its process ended with ${signal ?? code}`));
+    };
+    child.once("message", onMessage);
+    child.once("exit", onExit);
+    child.send(task);
+  });
+}
