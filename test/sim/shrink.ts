@@ -1,5 +1,6 @@
 // Makes a failing story short: leaves out one fault after the other for as long as the same promise is still broken.
 
+import { minuteMs } from "#/lib/bytes/units.ts";
 import type { Fault } from "#/test/sim/faults.ts";
 import { type SimulationOptions, type SimulationResult, simulate } from "#/test/sim/simulate.ts";
 
@@ -20,7 +21,11 @@ export async function shrink(
   ) {
     for (let at = 0; at < faults.length && mayGoOn(); ) {
       const fewer = [...faults.slice(0, at), ...faults.slice(at + share)];
-      const result = await simulate({ ...options, faults: fewer });
+      const result = await simulate({
+        ...options,
+        minutes: Math.min(options.minutes, minutesOf(fewer)),
+        faults: fewer,
+      });
       if (result.violations[0]?.code === code) {
         best = result;
         faults = fewer;
@@ -28,4 +33,9 @@ export async function shrink(
     }
   }
   return best;
+}
+
+/** Until the last of them is over; healing comes after it. */
+function minutesOf(faults: readonly Fault[]): number {
+  return faults.reduce((last, { atMs, lastsMs }) => Math.max(last, atMs + lastsMs), 0) / minuteMs;
 }
