@@ -5,58 +5,15 @@
 // an aim means, the holder of a lease for instance, is found out when it strikes.
 
 import type { Random } from "#/lib/random/random.ts";
+import { type PlannedKind, planned } from "#/test/sim/kinds.ts";
 import type { Direction, Link } from "#/test/sim/network.ts";
 import { type Aim, type Part, storms } from "#/test/sim/storms.ts";
 import type { Machine, Site, Tier, World } from "#/test/sim/world.ts";
-
-/** Those that are planned. */
-const planned = [
-  "crash_secondary",
-  "crash_primary",
-  "crash_global",
-  "power_secondary",
-  "power_primary",
-  "power_global",
-  "power_site",
-  "stop",
-  "pause",
-  "log_crash",
-  "log_power",
-  "log_stands",
-  "log_full",
-  "log_wipe",
-  "hub_crash",
-  "hub_power",
-  "hub_stands",
-  "hub_full",
-  "hub_wipe",
-  "cut_both",
-  "cut_up",
-  "cut_down",
-  "reset",
-  "delay",
-  "loss",
-  "duplicate",
-  "reorder",
-  "clock_step",
-  "clock_drift",
-  "disk_slow",
-  "disk_full",
-  "disk_failing",
-  "target_dead",
-  "target_slow",
-  "target_nonsense",
-  "target_layout",
-  "operator_list",
-  "operator_capacity",
-  "operator_drain",
-] as const;
 
 /** What comes of them. */
 const consequences = ["disk_torn", "log_tail_lost", "hub_tail_lost"] as const;
 
 export const faultKinds = [...planned, ...consequences] as const;
-export type PlannedKind = (typeof planned)[number];
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface Fault {

@@ -1,6 +1,6 @@
 // Faults that come together: what breaks weak code is rarely one thing, but the second one within seconds at the same place.
 
-import type { PlannedKind } from "#/test/sim/faults.ts";
+import type { PlannedKind } from "#/test/sim/kinds.ts";
 
 /**
  * Within one data centre and the globals. For faults of a line it means: a primary's to its log, a global's to the hub, a
