@@ -134,7 +134,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         yield entry;
       }
     } catch (error) {
-      if (error instanceof LogError && (error.code === "shortened" || error.code === "recreated")) this.#tellLoss();
+      if (error instanceof LogError && (await this.#isLoss(error))) this.#tellLoss();
       throw error;
     }
   }
@@ -257,13 +257,20 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     return Math.max(Math.floor(this.#options.clock.nowMs() / secondMs), this.#epochMin);
   }
 
+  /** A hole at a stream's start was dropped for want of room; one amid it was torn in a power cut. */
+  async #isLoss({ code, resumeAfter }: LogError): Promise<boolean> {
+    if (code !== "hole" || !resumeAfter) return code === "shortened" || code === "recreated";
+    const info = await this.#api.streamInfo(resumeAfter.stream).catch(() => undefined);
+    return info !== undefined && resumeAfter.sequence + 1 > info.state.first_seq;
+  }
+
   /** The other primary may have begun a new segment already: so each one that was written or read here is looked at. */
   async #lookForLoss(): Promise<void> {
     for (const [stream, furthest] of this.#furthest) {
       if (this.#lost.has(stream)) continue;
       const info = await this.#api.streamInfo(stream);
-      // One that is not there is either starting, or was begun anew: then reading tells.
-      if (!info || info.state.last_seq >= furthest) continue;
+      // A power cut soon after a segment was closed may take all of it: its settings no longer match their checksum.
+      if (info && info.state.last_seq >= furthest && !hasTorn(info)) continue;
       this.#lost.add(stream);
       this.#tellLoss();
     }
@@ -291,6 +298,13 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     }
     // Whoever closed it did not come to begin the next one.
     if (stateOf(info) === "closed") return this.#beginAfter(newest, info);
+    if (hasTorn(info)) {
+      // nats-server 2.9 takes and acknowledges what comes behind a torn entry, and never gives it to anybody.
+      log.error({ stream }, "An entry of the log was torn in a power cut: the log goes on in a new segment.");
+      if (!this.#lost.has(stream)) this.#tellLoss();
+      this.#lost.add(stream);
+      return this.#beginAfter(newest, info);
+    }
     const furthest = this.#furthest.get(stream) ?? 0;
     if (furthest > info.state.last_seq) {
       // New entries would get the numbers of lost ones, and mirrors would pass over them.
@@ -471,6 +485,11 @@ function hasLater(streams: readonly string[], stream: string, datacenter: string
   const present = parseStreamName(stream, datacenter);
   const newest = sortSegments(streams, datacenter).at(-1);
   return present !== undefined && newest !== undefined && compareSegments(newest, present) > 0;
+}
+
+/** Nothing else leaves a gap amid a data centre's stream: its limits take the oldest, and nobody may delete. */
+function hasTorn({ state }: StreamInfo): boolean {
+  return (state.num_deleted ?? 0) > 0;
 }
 
 /** Another stream has the subjects, or the name: the other primary was faster. */

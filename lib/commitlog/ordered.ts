@@ -123,6 +123,8 @@ class ConsumerLife {
   #consumer: string | undefined;
   /** Messages that the present pull may still bring; 0 when none is under way. */
   #asked = 0;
+  /** Where the stream ends, when that was known before the present pull and the pull brought nothing yet. */
+  #endUnseen: number | undefined;
   #deliveredSequence = 0;
   #silentTicks = 0;
   #reviewedMs: number;
@@ -194,6 +196,7 @@ class ConsumerLife {
     const messages = entriesAheadMax - this.#queue.length;
     const ask = { messages, expiresMs: pullExpiresMs, heartbeatMs };
     this.#asked = messages;
+    this.#endUnseen = this.#done?.done && this.#queue.length === 0 ? this.#done.lastSequence : undefined;
     this.#silentTicks = 0;
     if (!api.pull(stream, this.#consumer!, this.#inbox, ask)) this.break("the connection is away");
   }
@@ -203,6 +206,7 @@ class ConsumerLife {
     switch (message.status) {
       case 0:
         this.#queue.push(message);
+        this.#endUnseen = undefined;
         this.#asked = Math.max(0, this.#asked - 1);
         break;
       case 100: {
@@ -214,12 +218,23 @@ class ConsumerLife {
       case 404:
       case 408:
         this.#asked = 0; // The pull is over: the next one follows.
+        if (message.status === 408 && this.#endUnseen !== undefined) this.#endsInHole(this.#endUnseen);
         break;
       default:
         // 409: the consumer was deleted, or the server goes down. 503: there is no such consumer.
         this.break(`${message.status} ${message.statusText}`);
     }
     this.#wake?.();
+  }
+
+  /** The server had nothing more for a whole pull: what lies before the end grew old, or was torn in a power cut. */
+  #endsInHole(end: number): void {
+    const { stream, created } = this.#options;
+    const from = (this.#last?.sequence ?? 0) + 1;
+    if (from > end) return;
+    this.#failure = new LogError("hole", `${stream}: nothing stands from ${from} to its end at ${end}`, {
+      resumeAfter: { stream, created, sequence: end },
+    });
   }
 
   #tick(): void {

@@ -29,6 +29,8 @@ export class TwinStream {
   bytes = 0;
   /** A write failed for want of room, and whoever asks for this stream waits for good: in memory, until a restart. */
   hangs = false;
+  /** Its last entry was torn in a power cut: what is added behind is acknowledged, and nobody gets to read it. */
+  #isTorn = false;
   /** False: the file of its settings is empty, and the next start does not find it. */
   isRecoverable = true;
   /** To the end of its file. */
@@ -80,8 +82,9 @@ export class TwinStream {
     this.expire(nowMs);
     const { config, created, messages, bytes, firstSequence, lastSequence } = this;
     const first_seq = lastSequence === 0 ? 0 : firstSequence;
+    const deleted = this.#isTorn ? { num_deleted: 1 } : {};
     const last_ts = new Date(this.#messages.at(-1)?.storedMs ?? 0).toISOString();
-    return { config, created, state: { messages, bytes, first_seq, last_seq: lastSequence, last_ts } };
+    return { config, created, state: { messages, bytes, first_seq, last_seq: lastSequence, ...deleted, last_ts } };
   }
 
   /** The sequence under which an id is known. */
@@ -165,9 +168,10 @@ export class TwinStream {
   }
 
   /** After a power cut: `entries` of the unsynced are there, and the last change of its settings or not. */
-  loseTail(entries: number, keepsConfig: boolean): void {
+  loseTail(entries: number, keepsConfig: boolean, tearsLast: boolean): void {
     const last = Math.min(this.lastSequence, this.#synced.sequence + Math.max(0, entries));
-    this.#drop(({ sequence }) => sequence > last);
+    this.#drop(({ sequence }) => sequence > last || (tearsLast && sequence === last));
+    this.#isTorn ||= tearsLast;
     this.lastSequence = last;
     if (!keepsConfig && this.#synced.config) {
       this.config = this.#synced.config;
@@ -191,7 +195,7 @@ export class TwinStream {
   }
 
   #store(message: StoredMessage): void {
-    this.#messages.push(message);
+    if (!this.#isTorn) this.#messages.push(message);
     this.lastSequence = message.sequence;
     this.bytes += message.bytes;
     this.#written += message.bytes;

@@ -53,8 +53,14 @@ export interface UnsyncedTail {
   readonly isReconfigured: boolean;
 }
 
-/** What it leaves: that many of the unsynced entries, and the changed settings unless told otherwise; -1 loses an `isNew` stream. */
-export type Remains = number | { readonly entries: number; readonly keepsSettings: boolean };
+/**
+ * What it leaves: that many of the unsynced entries, and the changed settings unless told otherwise. -1 loses a stream that
+ * `isNew` or `isReconfigured`, with all that it held: its settings no longer match their checksum. `tearsLast`: the last of
+ * the entries that are left has its number and nothing more, and what is added behind it nobody gets to read.
+ */
+export type Remains =
+  | number
+  | { readonly entries: number; readonly keepsSettings: boolean; readonly tearsLast?: boolean };
 
 export interface TwinStreamState {
   readonly account: string;
@@ -162,10 +168,13 @@ export class TwinServer {
       for (const [name, stream] of [...jetStream.streams]) {
         const { isNew, isReconfigured, unsynced: entries } = stream;
         const remains = keep({ account, stream: name, entries, isNew, isReconfigured });
-        const { entries: kept, keepsSettings } =
-          typeof remains === "number" ? { entries: remains, keepsSettings: true } : remains;
-        if (kept < 0 && isNew) jetStream.removeStream(name);
-        else stream.loseTail(Math.min(kept, entries), keepsSettings);
+        const {
+          entries: kept,
+          keepsSettings,
+          tearsLast = false,
+        } = typeof remains === "number" ? { entries: remains, keepsSettings: true } : remains;
+        if (kept < 0 && (isNew || isReconfigured)) jetStream.removeStream(name);
+        else stream.loseTail(Math.min(kept, entries), keepsSettings, tearsLast && kept > 0);
       }
     }
   }

@@ -51,6 +51,8 @@ export interface StreamInfo {
     readonly bytes: number;
     readonly first_seq: number;
     readonly last_seq: number;
+    /** Sequences amid the stream that hold nothing; absent when there is none. */
+    readonly num_deleted?: number;
     /** RFC 3339: when the newest was stored. */
     readonly last_ts: string;
   };

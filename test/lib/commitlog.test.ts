@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
@@ -85,9 +85,16 @@ async function natsWorld(): Promise<LogWorld> {
       await rm(store, { recursive: true, force: true });
       if (copy) await cp(copy, store, { recursive: true });
     },
-    async loseSince(copy, { streams = [], settings = [] }) {
+    async loseSince(copy, { streams = [], settings = [], torn = [], unreadable = [] }) {
       const folder = (of: string, stream: string) => join(of, streamsFolder, stream);
       for (const stream of streams) await rm(folder(store, stream), { recursive: true });
+      for (const stream of torn) {
+        const file = join(folder(store, stream), "msgs", "1.blk");
+        const bytes = await readFile(file);
+        await writeFile(file, bytes.fill(0, bytes.length - 20));
+      }
+      for (const stream of unreadable)
+        await cp(join(folder(copy, stream), "meta.sum"), join(folder(store, stream), "meta.sum"));
       for (const stream of settings) {
         for (const file of ["meta.inf", "meta.sum"]) {
           await cp(join(folder(copy, stream), file), join(folder(store, stream), file));

@@ -20,6 +20,8 @@ export const testPowerCuts: readonly (readonly [name: string, run: (t: Test, wor
   ["when a power cut loses the closing of a segment", testClosingLost],
   ["when a power cut loses a new segment", testSegmentLost],
   ["when a power cut loses a new segment and the closing of the one before", testBothLost],
+  ["when a power cut loses a segment that was just closed", testClosedLost],
+  ["when a power cut tears the last entry", testTorn],
 ];
 
 const closedMessageBytesMax = 1;
@@ -112,6 +114,82 @@ async function testSegmentLost(t: Test, world: LogWorld): Promise<void> {
     const position = atPrimary.entries[4]!.position;
     t.equal((await failureOf(world, writer, position)).code, "recreated");
     t.ok(told > 0);
+  });
+}
+
+async function testClosedLost(t: Test, world: LogWorld): Promise<void> {
+  const { writer, hub, copy, first, second } = await twoSegments(world);
+  const atGlobal = readAll(hub, undefined);
+  await until(world, () => atGlobal.entries.length === 5, 30_000);
+  const ofFirst = atGlobal.entries[1]!.position;
+  let told = 0;
+  writer.onLoss(() => told++);
+  await world.killDatacenter();
+  await world.loseSince(copy, { unreadable: [first] });
+  await world.startDatacenter();
+
+  await t.test("who wrote to it is told, and writing goes on in the next one", async (t) => {
+    t.equal((await append(writer, "two 2", undefined, world)).stream, second);
+    t.equal(told, 1);
+  });
+
+  await t.test("who read it is told, and goes on in the next one", async (t) => {
+    const error = await failureOf(world, await world.openPrimary(), ofFirst);
+    t.equal(error.code, "recreated");
+    t.match(error.resumeAfter, { stream: second, sequence: 0 });
+  });
+
+  await t.test("the hub keeps what was carried", async (t) => {
+    await until(world, () => atGlobal.entries.length === 6, 30_000);
+    t.same(atGlobal.entries.map(text), ["one 1", "one 2", "one 3", "one 4", "two 1", "two 2"]);
+    t.equal(atGlobal.failure, undefined);
+  });
+  await atGlobal.end();
+}
+
+async function testTorn(t: Test, world: LogWorld): Promise<void> {
+  const [writer, other] = [await world.openPrimary(), await world.openPrimary()];
+  const { stream } = await append(writer, "one");
+  await world.killDatacenter();
+  const copy = await world.copyDisk();
+  await world.startDatacenter();
+  await append(writer, "two", undefined, world);
+  const told = { writer: 0, other: 0 };
+  writer.onLoss(() => told.writer++);
+  other.onLoss(() => told.other++);
+  await world.killDatacenter();
+  await world.loseSince(copy, { torn: [stream] });
+  await world.startDatacenter();
+
+  await t.test("nothing is written behind it, where nobody could read it", async (t) => {
+    const next = await append(await world.openPrimary(), "three", undefined, world);
+    t.match(next.stream, /^dc-ams-\d+-2$/);
+    t.equal((await append(writer, "four", undefined, world)).stream, next.stream);
+    t.equal(told.writer, 1);
+  });
+
+  await t.test("it is a hole at the end of its segment, which is told, and readers go on behind it", async (t) => {
+    const [first] = await take(other, undefined, 1);
+    const error = await failureOf(world, other, first!.position, 15_000);
+    t.equal(error.code, "hole");
+    t.equal(error.resumeAfter?.sequence, 2);
+    t.equal(told.other, 1);
+    t.same((await take(other, error.resumeAfter, 2)).map(text), ["three", "four"]);
+  });
+
+  await t.test("behind it a server acknowledges what it never gives to anybody", async (t) => {
+    const link = await world.datacenterLink();
+    const api = new JetStreamApi(link);
+    const config = (await api.streamInfo(stream))!.config;
+    await api.updateStream({ ...config, max_msg_size: 1000 });
+    const options = { headers: { "Nats-Msg-Id": "behind" }, timeoutMs: 1000 };
+    const { seq } = await api.publish("dc.ams.1.heartbeat.ams-p1", Buffer.from("behind"), options);
+    t.equal(seq, 3);
+    t.equal((await api.streamInfo(stream))!.state.last_seq, 3);
+    t.match(
+      Buffer.from((await api.lastMessage(stream, "dc.ams.1.heartbeat.ams-p1"))?.payload ?? []).toString(),
+      /^(one)?$/,
+    );
   });
 }
 

@@ -45,6 +45,10 @@ export interface LogWorld {
 export interface Losses {
   /** Streams made since then that are gone. */
   readonly streams?: readonly string[];
+  /** Streams whose last entry is torn. */
+  readonly torn?: readonly string[];
+  /** Streams changed since then whose settings no longer match their checksum. */
+  readonly unreadable?: readonly string[];
   /** Streams whose settings are again those of then. */
   readonly settings?: readonly string[];
 }

@@ -84,9 +84,10 @@ export async function twinWorld(): Promise<LogWorld> {
       if (copy === undefined) datacenter.wipe();
       else datacenter.powerCut(({ isNew }) => ({ entries: isNew ? -1 : 0, keepsSettings: false }));
     },
-    async loseSince(_copy, { streams = [], settings = [] }) {
+    async loseSince(_copy, { streams = [], settings = [], torn = [], unreadable = [] }) {
       datacenter.powerCut(({ stream, entries }) => ({
-        entries: streams.includes(stream) ? -1 : entries,
+        entries: [...streams, ...unreadable].includes(stream) ? -1 : entries,
+        tearsLast: torn.includes(stream),
         keepsSettings: !settings.includes(stream),
       }));
     },
