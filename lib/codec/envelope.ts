@@ -61,7 +61,7 @@ export function writeEnvelope(
   writer.u8(0);
   writer.u16(header.length);
   writer.bytes(header);
-  writer.bytes(zstdCompressSync(body, { params: { [constants.ZSTD_c_compressionLevel]: level } }));
+  writer.bytes(deflate(body, level));
   writer.u32(crc32(writer.view()));
 }
 
@@ -105,8 +105,43 @@ export function readEnvelope(bytes: Uint8Array, format: EnvelopeFormat): Envelop
   return { header: new ByteReader(bytes, fixedBytes, headerEnd), body: bytes.subarray(headerEnd, bodyEnd) };
 }
 
+/** Below this, making a compressor costs more than its bytes are worth. A frame's size then stands in one byte. */
+const storedBytesMax = 255;
+/** RFC 8878, section 3.1.1: the magic, one segment with its size in one byte. */
+const storedFrame = [0x28, 0xb5, 0x2f, 0xfd, 0x20] as const;
+const storedHeaderBytes = storedFrame.length + 1 + 3;
+
+/** One zstd frame. */
+export function deflate(plain: Uint8Array, level: number): Uint8Array {
+  if (plain.length > storedBytesMax) {
+    return zstdCompressSync(plain, { params: { [constants.ZSTD_c_compressionLevel]: level } });
+  }
+  const frame = new Uint8Array(storedHeaderBytes + plain.length);
+  frame.set(storedFrame);
+  frame[storedFrame.length] = plain.length;
+  // Section 3.1.1.2: the last block, raw, and its size from the fourth bit on.
+  frame[storedFrame.length + 1] = ((plain.length << 3) | 1) & 0xff;
+  frame[storedFrame.length + 2] = plain.length >> 5;
+  frame.set(plain, storedHeaderBytes);
+  return frame;
+}
+
+function isStored(frame: Uint8Array, bytes: number): boolean {
+  if (bytes > storedBytesMax || frame.length !== storedHeaderBytes + bytes) return false;
+  const size = storedFrame.length;
+  const block = (bytes << 3) | 1;
+  return (
+    storedFrame.every((byte, i) => frame[i] === byte) &&
+    frame[size] === bytes &&
+    frame[size + 1] === (block & 0xff) &&
+    frame[size + 2] === block >> 8 &&
+    frame[size + 3] === 0
+  );
+}
+
 /** Never more than `bytesExpected` are made, whatever the compressed bytes say. */
 export function inflate(compressed: Uint8Array, bytesExpected: number, what: string, refuse: Refuse): Uint8Array {
+  if (isStored(compressed, bytesExpected)) return compressed.slice(storedHeaderBytes);
   let plain: Uint8Array;
   try {
     plain = zstdDecompressSync(compressed, {

@@ -1,8 +1,10 @@
+import { zstdDecompressSync } from "node:zlib";
 import fc from "fast-check";
 import t from "tap";
 import { BadBatch, readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { RunEncoder, ScrapeTooLarge } from "#/lib/codec/encode.ts";
+import { deflate, inflate } from "#/lib/codec/envelope.ts";
 import { layoutOf } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import {
@@ -471,5 +473,20 @@ t.test("each kind of damage has its code and says what was expected", (t) => {
   refused(changed(4, 2), "bad_version", /expected version 1, got 2/);
   refused(changed(20, bytes[20]! ^ 1), "bad_checksum", /expected CRC-32 [0-9a-f]{8} of what is there, got [0-9a-f]{8}/);
   refused(new Uint8Array(4 * 1024 * 1024 + 1), "too_large", /expected at most 4194304 bytes, got 4194305/);
+  t.end();
+});
+
+t.test("a small body is stored as it is, in a frame that any zstd reads", (t) => {
+  const refuse = (code: string, _offset: number, message: string) => new Error(`${code}: ${message}`);
+  for (const length of [0, 1, 31, 32, 255, 256, 1000]) {
+    const plain = Uint8Array.from({ length }, (_, i) => i * 31);
+    const frame = deflate(plain, 1);
+    t.same(new Uint8Array(zstdDecompressSync(frame)), plain, `${length} bytes`);
+    t.same(new Uint8Array(inflate(frame, length, "body", refuse as never)), plain);
+    if (length <= 255) t.equal(frame.length, length + 9);
+  }
+  const other = deflate(Uint8Array.of(1, 2, 3), 1);
+  t.throws(() => inflate(other, 4, "body", refuse as never), { message: /^bad_compression/ });
+  t.throws(() => inflate(other.with(7, 1), 3, "body", refuse as never), { message: /^bad_compression/ });
   t.end();
 });
