@@ -15,15 +15,17 @@ export interface Shape {
   readonly datacenters: readonly { readonly name: string; readonly primaries: number; readonly secondaries: number }[];
 }
 
+const small = { primaries: 1, secondaries: 1 };
+
 /** The first data centre is always whole; the second one may be a small one without a pair. */
 export function shapeOf(random: Random): Shape {
   const pick = <T>(...all: readonly T[]): T => all[random.below(all.length)]!;
   return {
-    leaseMs: pick(leaseLengthMs(1), leaseLengthMs(3)),
-    scrapeIntervalMs: pick(5, 15, 15, 30) * secondMs,
+    leaseMs: pick(leaseLengthMs(1), leaseLengthMs(3), leaseLengthMs(3)),
+    scrapeIntervalMs: pick(5, 15, 15, 15, 30, 30) * secondMs,
     datacenters: [
       { name: "fra", primaries: 2, secondaries: pick(2, 2, 2, 3) },
-      { name: "nyc", ...pick({ primaries: 2, secondaries: 2 }, { primaries: 1, secondaries: 1 }) },
+      { name: "nyc", ...pick(small, small, { primaries: 2, secondaries: 2 }) },
     ],
   };
 }
