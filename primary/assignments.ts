@@ -72,14 +72,17 @@ export class Assignments {
   }
 
   /** Until a generation is published or the keep-alive is due. */
-  async #nextWord(signal: AbortSignal): Promise<void> {
-    const published = new AbortController();
-    const wake = () => published.abort();
-    this.#wakers.add(wake);
-    try {
-      await this.#clock.sleep(keepAliveMs, AbortSignal.any([signal, published.signal]));
-    } finally {
-      this.#wakers.delete(wake);
-    }
+  #nextWord(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        timer.cancel();
+        signal.removeEventListener("abort", done);
+        this.#wakers.delete(done);
+        resolve();
+      };
+      const timer = this.#clock.after(keepAliveMs, done);
+      signal.addEventListener("abort", done, { once: true });
+      this.#wakers.add(done);
+    });
   }
 }
