@@ -13,18 +13,22 @@ import { type Step, stepText } from "#/cli/drill/script.ts";
 import { readFault } from "#/cli/fleet/faults.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
+import { presenceLeaseMs } from "#/primary/presence.ts";
 
 /** Losses that the code does not promise away yet, by the name under which they are counted. */
 export const notPromised = {
   "killed secondary":
-    "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back",
-  "paused secondary": "its targets' slots while it stands still",
+    "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back or others have them",
+  "paused secondary":
+    "its targets' slots until others have them; while it stands still when something else is hurt meanwhile",
   "full spool": "batches that the disk does not take are dropped and counted, not kept in memory",
 } as const;
 export type NotPromised = keyof typeof notPromised;
 
 /** From a scrape to its batch in the spool: sealed once a second, and an fsync. */
 const unflushedMs = 1 * secondMs;
+/** From the end of a lost secondary's lease until others scrape what it had: less than a second, on a machine with nothing else to do. */
+const handoverMsMax = 5 * secondMs;
 /** A spool whose disk was full opens its store anew before it takes the next batch. */
 const reopenMs = 2 * secondMs;
 
@@ -38,13 +42,13 @@ export interface Striker {
 /** The step and what is within it; resolves when all whom it hit are ready again. Throws DrillError, CallError. */
 export async function strike(striker: Striker, step: Step, name: string): Promise<readonly Blow[]> {
   const { clock } = striker;
-  const outer = await begin(striker, step, name);
+  const outer = await begin(striker, step, { number: name, isAlone: step.within === undefined });
   if (step.within === undefined) {
     await clock.sleep(step.lengthMs);
     return [await outer.finish()];
   }
   await clock.sleep(step.lengthMs / 3);
-  const inner = await begin(striker, step.within, `${name}, within`);
+  const inner = await begin(striker, step.within, { number: `${name}, within`, isAlone: false });
   await clock.sleep(step.within.lengthMs);
   // It may need what the outer one took away, so it is not waited for before that is back.
   const innerBlow = inner.finish().catch((error: unknown) => ({ error }));
@@ -60,7 +64,12 @@ interface Begun {
   finish(): Promise<Blow>;
 }
 
-async function begin({ federation, disks, intervalMs, clock }: Striker, step: Step, number: string): Promise<Begun> {
+/** `isAlone`: nothing else is hurt while it lasts. */
+async function begin(
+  { federation, disks, intervalMs, clock }: Striker,
+  step: Step,
+  { number, isAlone }: { readonly number: string; readonly isAlone: boolean },
+): Promise<Begun> {
   const { kind, subject, direction } = step;
   const status = await federation.status();
   const allTargets = new Set(Array.from({ length: status.fleet.targets }, (_, target) => target));
@@ -103,12 +112,15 @@ async function begin({ federation, disks, intervalMs, clock }: Striker, step: St
     },
   });
 
+  const lostMs = (downMs: number) => unscrapedMsMax({ downMs, isAlone, intervalMs });
+
   switch (kind) {
     case "kill": {
       const { starts } = await federation.process(subject);
       await federation.kill(subject);
       const undo = () => federation.untilBack(subject, starts + 1);
-      return begun({ undo, excuse: "killed secondary", costMs: (downMs) => downMs + unflushedMs });
+      const costMs = (downMs: number) => lostMs(downMs) + unflushedMs;
+      return begun({ undo, excuse: "killed secondary", costMs });
     }
     case "pause": {
       const { starts } = await federation.process(subject);
@@ -117,7 +129,7 @@ async function begin({ federation, disks, intervalMs, clock }: Striker, step: St
         await federation.resume(subject);
         await federation.untilBack(subject, starts);
       };
-      return begun({ undo, excuse: "paused secondary" });
+      return begun({ undo, excuse: "paused secondary", costMs: lostMs });
     }
     case "cut":
     case "cut_one_way": {
@@ -150,6 +162,15 @@ async function begin({ federation, disks, intervalMs, clock }: Striker, step: St
     default:
       return kind satisfies never;
   }
+}
+
+/** For how long a lost secondary's targets may be nobody's: others take over, unless what they need for that is hurt too. */
+export function unscrapedMsMax(lost: {
+  readonly downMs: number;
+  readonly isAlone: boolean;
+  readonly intervalMs: number;
+}): number {
+  return lost.isAlone ? Math.min(lost.downMs, presenceLeaseMs(lost.intervalMs) + handoverMsMax) : lost.downMs;
 }
 
 /** What a fault of simulated servers does to their scrapes: some are slow and right, one is right and lacks rows. */

@@ -13,6 +13,7 @@ import type { DemoStatus, Federation } from "#/cli/drill/federation.ts";
 import { kindsText, kindsThatNeverHit, notPromisedText, replicasText, verdictText } from "#/cli/drill/report.ts";
 import { faultKinds, type Step, stepText, type World, writeScript } from "#/cli/drill/script.ts";
 import { countSlots, type ReadTarget, rowKey, type Sample } from "#/cli/drill/slots.ts";
+import { unscrapedMsMax } from "#/cli/drill/strike.ts";
 import { endedAlone } from "#/cli/drill/well.ts";
 import { fleetBody } from "#/cli/fleet/body.ts";
 import { fleetValue } from "#/cli/fleet/values.ts";
@@ -450,6 +451,16 @@ t.test("the last line says passed or failed, and what the pass left out", async 
   t.match(verdictText(blows, { account, breaches: 0 }), /^PASSED: 0 lost and 0 doubled .*; 1 slots lost to what/);
   t.equal(verdictText(blows, { account, breaches: 2 }), "FAILED: 2 breaches, each named above.");
 });
+
+t.test(
+  "a lost secondary may cost slots until others take over, and longer only where something else is hurt",
+  async (t) => {
+    const lost = { isAlone: true, intervalMs: 5000 };
+    t.equal(unscrapedMsMax({ ...lost, downMs: 1200 }), 1200, "it is back before");
+    t.equal(unscrapedMsMax({ ...lost, downMs: 20_000 }), 7500, "a lease of 2.5 s, and 5 s to hand over");
+    t.equal(unscrapedMsMax({ ...lost, downMs: 20_000, isAlone: false }), 20_000);
+  },
+);
 
 t.test("a process that ended without having been killed is named", async (t) => {
   const status = (starts: Record<string, number>) =>
