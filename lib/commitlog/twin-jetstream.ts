@@ -192,9 +192,14 @@ export class TwinJetStream {
         return this.#createStream(parse<StreamConfig>(payload)).info(nowMs);
       case "STREAM.UPDATE":
         return this.#updateStream(parse<StreamConfig>(payload)).info(nowMs);
+      case "STREAM.PURGE":
+        this.#stream(name).purge(parse<{ seq: number }>(payload).seq);
+        return { success: true };
       case "STREAM.GET": {
-        const found = this.#stream(name).lastOf(parse<{ last_by_subj: string }>(payload).last_by_subj);
-        if (!found) throw new Refusal(messageNotFound);
+        const { seq, last_by_subj } = parse<{ seq?: number; last_by_subj: string }>(payload);
+        const stream = this.#stream(name);
+        const found = seq === undefined ? stream.lastOf(last_by_subj) : stream.at(seq, nowMs);
+        if (!found || (seq !== undefined && found.sequence !== seq)) throw new Refusal(messageNotFound);
         return { message: { seq: found.sequence, data: Buffer.from(found.payload).toString("base64") } };
       }
       case "CONSUMER.CREATE":

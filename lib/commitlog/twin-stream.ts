@@ -163,6 +163,12 @@ export class TwinStream {
     }
   }
 
+  /** What stands before that sequence goes, and a torn entry with it. */
+  purge(before: number): void {
+    this.#drop(({ sequence }) => sequence < before);
+    this.#isTorn &&= this.lastSequence >= before;
+  }
+
   sync(): void {
     this.#synced = { sequence: this.lastSequence, config: this.config, created: this.#writtenCreated };
   }

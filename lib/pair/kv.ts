@@ -26,9 +26,16 @@ export function openLeaseStore({ link, bucket, key, replicas }: LeaseStoreOption
   const stream = `KV_${bucket}`;
   const subject = `$KV.${bucket}.${key}`;
   let made = false;
+  link.onChange(() => {
+    made = false;
+  });
   const ensureBucket = async (): Promise<void> => {
     if (made) return;
-    if (!(await api.streamInfo(stream))) await api.createStream(bucketConfig(bucket, replicas));
+    const last = (await api.streamInfo(stream))?.state.last_seq;
+    if (last === undefined) await api.createStream(bucketConfig(bucket, replicas));
+    // A record that a power cut tore: nats-server 2.9 takes what is written behind it and finds it never again, so that both of
+    // a pair could hold the lease. Only what was there when it was seen is removed.
+    else if (last > 0 && !(await api.hasMessage(stream, last))) await api.purge(stream, last + 1);
     made = true;
   };
   return {

@@ -126,6 +126,11 @@ export class JetStreamApi {
     return this.#ask<StreamInfo>(`STREAM.UPDATE.${config.name}`, config);
   }
 
+  /** Removes what stands before that sequence. */
+  async purge(stream: string, beforeSequence: number): Promise<void> {
+    await this.#ask(`STREAM.PURGE.${stream}`, { seq: beforeSequence });
+  }
+
   /** A pull consumer without acknowledgements, in memory, from that sequence on. The server forgets it when it is not asked for `inactiveMs`. */
   async createReader(stream: string, startSequence: number, inactiveMs: number): Promise<string> {
     const info = await this.#ask<{ name: string }>(`CONSUMER.CREATE.${stream}`, {
@@ -172,6 +177,16 @@ export class JetStreamApi {
       return { seq: message.seq, payload: Buffer.from(message.data ?? "", "base64"), headers };
     } catch (error) {
       if (error instanceof JetStreamError && error.serverCode === messageNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  async hasMessage(stream: string, sequence: number): Promise<boolean> {
+    try {
+      await this.#ask(`STREAM.MSG.GET.${stream}`, { seq: sequence });
+      return true;
+    } catch (error) {
+      if (error instanceof JetStreamError && error.serverCode === messageNotFound) return false;
       throw error;
     }
   }

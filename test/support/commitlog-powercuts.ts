@@ -3,6 +3,7 @@
 
 import type { Test } from "tap";
 import type { LogError } from "#/lib/commitlog/commitlog.ts";
+import { openLeaseStore } from "#/lib/pair/kv.ts";
 import { JetStreamApi } from "#/lib/wire/streams.ts";
 import {
   append,
@@ -22,6 +23,7 @@ export const testPowerCuts: readonly (readonly [name: string, run: (t: Test, wor
   ["when a power cut loses a new segment and the closing of the one before", testBothLost],
   ["when a power cut loses a segment that was just closed", testClosedLost],
   ["when a power cut tears the last entry", testTorn],
+  ["when a power cut tears the lease's record", testTornLease],
 ];
 
 const closedMessageBytesMax = 1;
@@ -190,6 +192,30 @@ async function testTorn(t: Test, world: LogWorld): Promise<void> {
       Buffer.from((await api.lastMessage(stream, "dc.ams.1.heartbeat.ams-p1"))?.payload ?? []).toString(),
       /^(one)?$/,
     );
+  });
+}
+
+async function testTornLease(t: Test, world: LogWorld): Promise<void> {
+  const link = await world.datacenterLink();
+  const store = openLeaseStore({ link, bucket: "heliograph", key: "test", replicas: 1 });
+  const first = await store.write(Buffer.from("one"), 0);
+  await world.killDatacenter();
+  const copy = await world.copyDisk();
+  await world.startDatacenter();
+  await until(world, () => link.connected);
+  await until(world, async () => (await store.write(Buffer.from("two"), first!).catch(() => undefined)) !== undefined);
+  await world.killDatacenter();
+  await world.loseSince(copy, { torn: ["KV_heliograph"] });
+  await world.startDatacenter();
+  await until(world, () => link.connected);
+
+  await t.test("nobody holds it, and what is written then is found again", async (t) => {
+    t.equal(await store.read(), undefined);
+    const revision = await store.write(Buffer.from("three"), 0);
+    t.equal(revision, first! + 2);
+    t.equal(Buffer.from((await store.read())!.value).toString(), "three");
+    t.equal(await store.write(Buffer.from("stranger"), 0), undefined, "and nobody else gets it");
+    t.equal(await store.write(Buffer.from("four"), revision!), revision! + 1);
   });
 }
 
