@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix bench drill drill-once drill-short sim clean
+.PHONY: help prepare run test check fix bench drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -18,6 +18,7 @@ help:
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
+	@echo "make sim-planted  bugs that are put in on purpose, and after how many seeds each is found"
 	@echo "make clean        remove what make made"
 
 # npm ci writes it last. A stamp of our own would survive an interrupted run.
@@ -44,8 +45,13 @@ prepare: $(installed) $(page)
 run: prepare
 	@$(if $(DRILL),bin/heliograph drill --short $(drill_port),bin/heliograph demo --port-base $(PORT)) $(if $(DATA),--data "$(DATA)")
 
+# Whole federations on every core, each with faults by a seed of its own (SEED=n for known ones).
+sim := node_modules/.bin/node test/sim/main.ts
+
+# Of the simulations a fresh share, as many as fit into that time.
 test: prepare
 	@npm run --silent check
+	@$(sim) --seeds 1000 --minutes 15 --seconds 45
 	@npm test --silent
 
 check: $(installed)
@@ -66,9 +72,12 @@ drill-once: prepare
 drill-short: prepare
 	@bin/heliograph drill --short $(drill_port)
 
-# On every core. 2000 seeds are some 5 hours of one.
+# 2000 seeds are some 5 hours of one core.
 sim: $(installed)
-	@node_modules/.bin/node test/sim/main.ts --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
+	@$(sim) --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
+
+sim-planted: $(installed)
+	@$(sim) --planted --minutes 30 --seed $(or $(SEED),1)
 
 clean:
 	@rm -rf node_modules .tap .tools coverage global/web/dist

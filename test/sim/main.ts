@@ -76,7 +76,8 @@ async function runSeeds(seeds: number): Promise<number> {
       `${done} of ${seeds} seeds, ${failed.length} failed, ${perHour} CPU s an hour, ${leftMinutes.toFixed(0)} min left`,
     );
   };
-  say(`${seeds} seeds from ${first}, ${minutes} min of federation time each`);
+  const bound = values.seconds ? `as many as ${values.seconds} s are enough for` : String(seeds);
+  say(`simulating seeds from ${first} on: ${bound}, ${minutes} min of federation time each`);
   await runTasks(next, take);
   const minutesTaken = ((performance.now() - beganMs) / (60 * secondMs)).toFixed(1);
   say(
