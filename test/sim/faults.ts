@@ -35,8 +35,8 @@ const stopLookMs = 50;
 const driftMax = 0.02;
 
 const stormShare = 0.45;
-/** So that a fault a minute comes on average, with storms of 2.9 parts. */
-const gapMsMax = 200_000;
+/** So that a fault a minute comes on average, with storms of 3.1 parts. */
+const gapMsMax = 230_000;
 
 export function planFaults(random: Random, untilMs: number): readonly Fault[] {
   const faults: Fault[] = [];
