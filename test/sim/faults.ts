@@ -36,7 +36,7 @@ const driftMax = 0.02;
 
 const stormShare = 0.45;
 /** So that a fault a minute comes on average, with storms of 3.1 parts. */
-const gapMsMax = 230_000;
+const gapMsMax = 210_000;
 
 export function planFaults(random: Random, untilMs: number): readonly Fault[] {
   const faults: Fault[] = [];
