@@ -3,7 +3,7 @@
 // Slots follow from target and wall clock alone (lib/model/target.ts), so nothing drifts and nothing is remembered. One timer
 // serves all targets: it gathers the slots of about 12 ms and begins them together, a few ms early or late but always within
 // the tolerance in which a scrape carries its slot's time; waking for each alone would more than double what a scrape costs.
-// A slot that could not begin is missed, with the reason: its predecessor still ran, or nobody was there.
+// A slot that could not begin is missed, with the reason: its predecessor still ran until the next one, or nobody was there.
 
 import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
@@ -178,7 +178,7 @@ export class Schedule<S> {
     this.#pending.length = 0;
     if (!this.#stop.signal.aborted) {
       this.#stop.abort();
-      for (const entry of this.#waiting) this.#giveUpWaiting(entry, "missed_down");
+      for (const entry of this.#entries.values()) this.#giveUpWaiting(entry, "missed_down");
     }
     await Promise.all(this.#running);
   }
@@ -232,12 +232,13 @@ export class Schedule<S> {
     }
     entry.seat(latest + 1);
     this.#giveUpWaiting(entry, "missed_overload");
-    if (entry.runningMs !== undefined) {
-      this.#handlers.missed(entry.state, latest, entry.generation, "missed_overload");
-    } else if (this.#running.size >= this.#inFlightMax) {
-      entry.waiting = { slot: latest, slotMs: slotTimeMs(entry.target, latest), generation: entry.generation };
-      this.#waiting.add(entry);
-    } else this.#run(entry, latest, entry.generation, entry.target.timeoutMs);
+    if (entry.runningMs === undefined && this.#running.size < this.#inFlightMax) {
+      this.#run(entry, latest, entry.generation, entry.target.timeoutMs);
+      return;
+    }
+    entry.waiting = { slot: latest, slotMs: slotTimeMs(entry.target, latest), generation: entry.generation };
+    // Its predecessor's time is up: on a busy machine it ends late, by itself, and then makes way.
+    if (entry.runningMs === undefined) this.#waiting.add(entry);
   }
 
   #giveUpWaiting(entry: Entry<S>, outcome: MissedOutcome): void {
@@ -253,16 +254,28 @@ export class Schedule<S> {
     const scrape = this.#handlers.scrape(entry.state, due, this.#stop.signal).then(() => {
       this.#running.delete(scrape);
       entry.runningMs = undefined;
+      if (entry.waiting) this.#waiting.add(entry);
       if (entry.leaving && !entry.waiting) this.#entries.delete(entry.target.id);
       for (const next of this.#waiting) {
         if (this.#running.size >= this.#inFlightMax) break;
-        const { slot, generation } = next.waiting!;
-        next.waiting = undefined;
-        this.#waiting.delete(next);
-        this.#run(next, slot, generation, next.target.timeoutMs);
+        this.#runLate(next);
       }
     });
     this.#running.add(scrape);
+  }
+
+  /** The slot that waited, if there is time left before the next one. */
+  #runLate(entry: Entry<S>): void {
+    const { slot, generation } = entry.waiting!;
+    const roomMs = entry.dueMs - this.#clock.nowMs() - endsBeforeMs;
+    if (roomMs < scrapeAtOnceMsMin) {
+      this.#giveUpWaiting(entry, "missed_overload");
+      if (entry.leaving) this.#entries.delete(entry.target.id);
+      return;
+    }
+    entry.waiting = undefined;
+    this.#waiting.delete(entry);
+    this.#run(entry, slot, generation, Math.min(entry.target.timeoutMs, roomMs));
   }
 
   #switch(next: Generation, nowMs: number): void {
