@@ -5,7 +5,7 @@
 // chain cannot bridge is thrown. A mirror is a stream of the same name in the data centre's account at the hub. It has a
 // `created` of its own, so the origin's is kept in its description, and held against the origin whenever that can be asked.
 
-import { secondMs } from "#/lib/bytes/units.ts";
+import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { type Inspection, readChain, type SegmentSource } from "#/lib/commitlog/chain.ts";
 import {
@@ -95,6 +95,8 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
   #epochMin = 0;
   /** By stream, the furthest entry that was acknowledged or read here: a stream that ends before it lost its tail. */
   readonly #furthest = new Map<string, number>();
+  /** Where the last entry of ours went. */
+  #writtenTo: string | undefined;
   /** Streams whose loss was told. */
   readonly #lost = new Set<string>();
   readonly #lossCallbacks: (() => void)[] = [];
@@ -113,6 +115,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     try {
       const ack = await this.#append(request, signal);
       this.#reached(ack.stream, ack.seq);
+      this.#writtenTo = ack.stream;
       metrics.add("heliograph_log_appended_entries_total", 1, { kind: request.kind });
       return { stream: ack.stream, sequence: ack.seq, duplicate: ack.duplicate ?? false };
     } catch (error) {
@@ -165,6 +168,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         throw error;
       });
       await this.#current;
+      this.#writtenTo = undefined;
     } catch (error) {
       this.#current = undefined;
       throw logError(error);
@@ -240,7 +244,11 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       try {
         const known = await this.segments();
         const newest = known.at(-1);
-        if (newest) return await this.#takeUp(newest, known.slice(0, -1));
+        if (newest) {
+          const taken = await this.#takeUp(newest, known.slice(0, -1));
+          this.#leave(streamNameOf(taken));
+          return taken;
+        }
         const segment = { datacenter, epoch: this.#newEpoch(), segment: 1 };
         this.#knows(segment);
         await this.#api.createStream(originConfig(segment, limits, clock.nowMs()));
@@ -250,6 +258,17 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         if (attempt > 3 || !isTaken(error)) throw error;
       }
     }
+  }
+
+  /**
+   * Somebody else left the segment that we wrote to, perhaps because it had lost a tail that we never saw: then what we wrote
+   * since has the numbers of what is lost, and the hub's mirror passes over it.
+   */
+  #leave(forStream: string): void {
+    const left = this.#writtenTo;
+    if (left === undefined || left === forStream) return;
+    this.#writtenTo = undefined;
+    if (!this.#lost.has(left)) this.#tellLoss();
   }
 
   /** A segment that was lost, or could not be made for want of room, never has the name of one that is begun later. */
@@ -365,12 +384,17 @@ const originTimeoutMs = 2 * secondMs;
 /** And for so long nobody waits for it again. */
 const originAwayMs = 5 * secondMs;
 
+/** Longer than a mirror ever stood still after a restart of the hub, which is 40 s. */
+const tornPatienceMs = minuteMs;
+
 class HubLog implements LogReader, SegmentSource {
   readonly #options: HubLogOptions;
   readonly #api: JetStreamApi;
   readonly #origin: JetStreamApi;
   /** Mirrors whose origin turned out shorter: told once. */
   readonly #shortened = new Set<string>();
+  /** Mirrors of torn streams, and since when they end where they do. */
+  readonly #waiting = new Map<string, { readonly lastSequence: number; readonly sinceMs: number; isTold: boolean }>();
   #originAwayUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: HubLogOptions) {
@@ -427,6 +451,7 @@ class HubLog implements LogReader, SegmentSource {
     );
     const here = lastOf(mirror);
     if (!origin) {
+      this.#waiting.delete(stream);
       const end = originEnd(mirror);
       return { info, state: end !== undefined && info.lastSequence >= end ? "closed" : "open", originLast: here };
     }
@@ -439,10 +464,31 @@ class HubLog implements LogReader, SegmentSource {
       );
     }
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
-    const isBehind = info.lastSequence < origin.state.last_seq;
+    const isBehind = info.lastSequence < origin.state.last_seq && !this.#waitsInVain(stream, info, origin);
     const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
     if (isEnded) await this.#rememberEnd(mirror, origin.state.last_seq);
     return { info, state: isEnded && !isBehind ? "closed" : "open", originLast: lastOf(origin) };
+  }
+
+  /**
+   * What was torn at the origin, and what was written behind it, no mirror ever gets. The primary that found it has told its
+   * loss, so that it is sent again.
+   */
+  #waitsInVain(stream: string, { lastSequence }: LogInfo, origin: StreamInfo): boolean {
+    if (!hasTorn(origin)) return false;
+    const { clock, log } = this.#options;
+    const waiting = this.#waiting.get(stream);
+    if (waiting?.lastSequence !== lastSequence) {
+      this.#waiting.set(stream, { lastSequence, sinceMs: clock.monotonicMs(), isTold: false });
+      return false;
+    }
+    if (clock.monotonicMs() - waiting.sinceMs < tornPatienceMs) return false;
+    if (!waiting.isTold) {
+      const fields = { stream, after: lastSequence, originLast: origin.state.last_seq };
+      log.error(fields, "The end of a segment was torn in a power cut: the hub's mirror never gets it.");
+    }
+    waiting.isTold = true;
+    return true;
   }
 
   /** A reader that comes to the end while the data centre is away goes on to the next segment, as far as that was carried. */
