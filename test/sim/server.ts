@@ -65,14 +65,18 @@ export class SimServer {
     this.twin.kill();
   }
 
-  /** What was acknowledged since the last sync is gone, all or the end of it; new streams and changed settings likewise. */
+  /**
+   * What was acknowledged since the last sync is gone, all or the end of it; new streams and changed settings likewise. In a
+   * data centre's log the last entry that is left may be torn.
+   */
   powerCut(): void {
-    this.twin.powerCut(({ entries, isNew }): Remains => {
-      const all = this.#random.next() < 0.5;
-      const kept = all ? 0 : this.#random.below(entries + 1);
+    const happens = (odds: number) => this.#random.next() < odds;
+    this.twin.powerCut(({ entries, isNew, isReconfigured, stream }): Remains => {
+      const kept = happens(0.5) ? 0 : this.#random.below(entries + 1);
       this.#hits.lostEntries += entries - kept;
-      const keepsSettings = this.#random.next() < 0.5;
-      return { entries: isNew && this.#random.next() < 0.5 ? -1 : kept, keepsSettings };
+      const isGone = happens(isNew ? 0.5 : isReconfigured ? 0.2 : 0);
+      const tearsLast = stream.startsWith(`dc-${this.name}-`) && happens(0.2);
+      return { entries: isGone ? -1 : kept, keepsSettings: happens(0.5), tearsLast };
     });
   }
 
