@@ -178,9 +178,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   });
   opened.onDurable(() => report());
   backChannel.subscribe((heard) => {
-    safety.hear(heard);
+    if (safety.hear(heard)) void receiver.acknowledgeAll();
     if (heard.tier === "primary" && heard.replica !== primary.name) presence.peerHeard(heard.secondaries);
-    void receiver.acknowledgeAll();
   });
 
   const discovery = new Discovery({
@@ -221,6 +220,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const beat = clock.every(heartbeatMs, () => {
     for (const { name, ageMs } of receiver.connected()) presence.heard(name, ageMs);
     report();
+    // A global that is away for too long no longer counts, and nobody says so.
+    void receiver.acknowledgeAll();
     void heartbeat();
   });
   const trim = clock.every(trimMs, () => {

@@ -5,7 +5,7 @@
 
 import { hourMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { type RunId, runKey } from "#/lib/model/identity.ts";
+import { type RunId, runKey, sameRun, type Watermark } from "#/lib/model/identity.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 
 /** DESIGN's promise 1: a global that is away for longer than this no longer holds back `durable`. */
@@ -80,15 +80,20 @@ export class SafetyBook {
     }
   }
 
-  /** A report of a replica of this data centre; one of an unknown replica is ignored. */
-  hear(report: ReplicaReport): void {
+  /** A report of a replica of this data centre; one of an unknown replica is ignored. True when it says something new. */
+  hear(report: ReplicaReport): boolean {
     const replica = (report.tier === "primary" ? this.#primaries : this.#globals).get(report.replica);
-    if (!replica) return;
+    if (!replica) return false;
+    const before = replica.report?.watermarks;
     replica.heardMs = this.#clock.monotonicMs();
     replica.report = report;
+    // Most reports only say that their replica lives.
+    const isLossNear = replica.heardMs - this.#lostMs < lossHeardMs;
+    if (before && !isLossNear && sameWatermarks(before, report.watermarks)) return false;
     replica.sequences.clear();
     for (const watermark of report.watermarks) replica.sequences.set(runKey(watermark), watermark.sequence);
     for (const watermark of report.watermarks) this.#learn(watermark, watermark.sequence);
+    return true;
   }
 
   safety(run: RunId): Safety {
@@ -142,6 +147,13 @@ export class SafetyBook {
     // With every global away for an hour, nothing is durable any more than it was: spools hold on.
     return present.length > 0 ? present : [...this.#globals.values()];
   }
+}
+
+function sameWatermarks(before: readonly Watermark[], after: readonly Watermark[]): boolean {
+  return (
+    before.length === after.length &&
+    before.every((mark, i) => mark.sequence === after[i]!.sequence && sameRun(mark, after[i]!))
+  );
 }
 
 function least(replicas: Iterable<Replica>, key: string): number {

@@ -26,6 +26,16 @@ export function runKey(run: RunId): string {
   return `${run.datacenter}/${run.secondary}/${run.bootEpoch}/${run.shard}/${run.run}`;
 }
 
+export function sameRun(a: RunId, b: RunId): boolean {
+  return (
+    a.run === b.run &&
+    a.shard === b.shard &&
+    a.bootEpoch === b.bootEpoch &&
+    a.secondary === b.secondary &&
+    a.datacenter === b.datacenter
+  );
+}
+
 /** Also the message id under which the log keeps the batch once. */
 export function batchKey(batch: BatchId): string {
   return `${runKey(batch)}/${batch.sequence}`;
