@@ -9,7 +9,7 @@ import type { HttpFront } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
-import { reportVersion } from "#/lib/model/report.ts";
+import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import type { DatacenterStatus, StatusAnswer } from "#/lib/model/status.ts";
 import { Lease } from "#/lib/pair/lease.ts";
@@ -192,6 +192,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     disk: parts.discoveryDisk,
   });
   await discovery.start();
+  // What this primary's own journal holds it knows before the first secondary asks, and before the network says it.
+  safety.hear(present());
   const server = await parts.serve({
     push: (session, peer, signal) => receiver.serve(session, peer, signal),
     watch: (request, send, peer, signal) => assignments.serve(request, send, peer, signal),
@@ -229,9 +231,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     safety.forgetFinished();
   });
 
-  function report(): void {
+  function present(): ReplicaReport {
     const position = opened.position;
-    backChannel.publish({
+    return {
       version: reportVersion,
       replica: primary.name,
       tier: "primary",
@@ -241,7 +243,11 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       watermarks: opened.watermarks(),
       secondaries: receiver.connected(),
       leaseToken: lease.token,
-    });
+    };
+  }
+
+  function report(): void {
+    backChannel.publish(present());
   }
 
   let beating = false;

@@ -2,8 +2,8 @@
 // run in order.
 //
 // The primary answers with three watermarks a run. `accepted` opens the window for more; `held` and `durable` go to the spool.
-// Nothing is remembered across sessions but what was held: a new session begins where the primary says it is, and sends again
-// what nobody vouches for. A batch sent twice is kept once, so a lost answer costs only bytes.
+// Nothing is remembered across sessions but what is durable: a new session begins where the primary says it is, and sends again
+// what it does not vouch for. A batch sent twice is kept once, so a lost answer costs only bytes.
 
 import { Buffer } from "node:buffer";
 
@@ -254,7 +254,7 @@ class PushSession {
   /** The first batch not sent yet of the newest run that has one. */
   #next(): BatchPlace | undefined {
     for (const spooled of this.#parts.spool.runs()) {
-      const sent = this.#cursors.get(spooled)?.sent ?? spooled.held;
+      const sent = this.#cursors.get(spooled)?.sent ?? spooled.first - 1;
       for (let sequence = Math.max(sent + 1, spooled.first); sequence <= spooled.last; sequence++) {
         if (spooled.bytesAt(sequence) > 0) return { spooled, sequence };
       }
@@ -264,7 +264,9 @@ class PushSession {
 
   #cursorOf(spooled: SpooledRun): Cursor {
     let cursor = this.#cursors.get(spooled);
-    if (!cursor) this.#cursors.set(spooled, (cursor = { sent: spooled.held, accepted: spooled.held }));
+    // Only what is durable is off the spool for good: a primary that was just started may not know what its log lost.
+    const safe = spooled.first - 1;
+    if (!cursor) this.#cursors.set(spooled, (cursor = { sent: safe, accepted: safe }));
     return cursor;
   }
 
@@ -274,7 +276,7 @@ class PushSession {
     if (!spooled) return;
     const cursor = this.#cursorOf(spooled);
     // What both primaries hold still has to reach the globals by way of the log, which may have lost it.
-    const accepted = Math.max(ack.accepted, ack.durable);
+    const accepted = Math.max(ack.accepted, ack.durable, spooled.first - 1);
     spooled.held = Math.max(spooled.held, ack.held);
     if (accepted < cursor.accepted) {
       log.warn(

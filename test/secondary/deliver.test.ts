@@ -387,6 +387,27 @@ t.test("also what both primaries hold, because the globals have it from the log 
   t.strictSame(primary.received, [...keys(1, 1, 4), ...keys(1, 2, 4)]);
 });
 
+t.test("and to a primary that knows nothing of a run, everything that is not durable", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary] });
+  uplink.start();
+  await clock.advance(200);
+  await flush(4);
+  await clock.advance(50);
+  const [run] = primary.log.runs.values();
+  Object.assign(run!, { held: 3, durable: 1 });
+  primary.acknowledge();
+  await clock.advance(50);
+  primary.die();
+  // Its log lost what it had not synced, and its memory went with its process.
+  primary.log.runs.clear();
+  for (const key of keys(1, 2, 4)) primary.log.batches.delete(key);
+  primary.up = true;
+  await clock.advance(3000);
+  t.strictSame(primary.received, [...keys(1, 1, 4), ...keys(1, 2, 4)]);
+  t.strictSame(slotsIn(primary.log), range(101, 104));
+});
+
 t.test("after a restart the boot epoch has grown, and old batches are sent behind the new ones", async (t) => {
   const store = new MemoryStore();
   const clock = manualClock(startMs);
