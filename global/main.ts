@@ -5,7 +5,7 @@ import { startGlobal } from "#/global/global.ts";
 import { fetchStatus } from "#/global/probe.ts";
 import { registerWeb } from "#/global/web/serve.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
-import { openHubLog } from "#/lib/commitlog/jetstream.ts";
+import { openHubLog } from "#/lib/commitlog/hub.ts";
 import { createHttpServer } from "#/lib/http/server.ts";
 import { systemDisk } from "#/lib/journal/disk.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
-import { openDatacenterLog } from "#/lib/commitlog/jetstream.ts";
+import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
 import { createHttpServer } from "#/lib/http/server.ts";
 import { systemDisk } from "#/lib/journal/disk.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";

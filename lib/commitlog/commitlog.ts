@@ -1,7 +1,7 @@
 // One data centre's log, as its primaries write it and as every replica reads it.
 //
 // The log is transport: it keeps order and repeats nothing, but its tail may be lost in a power cut, so each replica journals
-// what it reads and secondaries keep what no journal holds yet. It stands on NATS JetStream (jetstream.ts), and below that on
+// what it reads and secondaries keep what no journal holds yet. It stands on NATS JetStream (datacenter.ts, hub.ts), and below that on
 // real servers or on their simulated twin (twin.ts); one conformance suite runs on both.
 
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";

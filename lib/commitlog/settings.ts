@@ -130,3 +130,8 @@ export function infoOf(info: StreamInfo, created: string): LogInfo {
 export function lastOf({ state }: StreamInfo): Inspection["originLast"] {
   return { sequence: state.last_seq, storedMs: Date.parse(state.last_ts) };
 }
+
+/** Nothing else leaves a gap amid a data centre's stream: its limits take the oldest, and nobody may delete. */
+export function hasTorn({ state }: StreamInfo): boolean {
+  return (state.num_deleted ?? 0) > 0;
+}

@@ -40,6 +40,13 @@ export function compareSegments(a: SegmentName, b: SegmentName): number {
   return a.epoch - b.epoch || a.segment - b.segment;
 }
 
+/** Whether a later segment of that log is among them. */
+export function hasLater(streams: readonly string[], stream: string, datacenter: string): boolean {
+  const present = parseStreamName(stream, datacenter);
+  const newest = sortSegments(streams, datacenter).at(-1);
+  return present !== undefined && newest !== undefined && compareSegments(newest, present) > 0;
+}
+
 /** Every subject of one segment. */
 export function segmentSubjects({ datacenter, segment }: Omit<SegmentName, "epoch">): string {
   return `dc.${datacenter}.${segment}.>`;

@@ -7,7 +7,8 @@
 import { startGlobal } from "#/global/global.ts";
 import { MiB, minuteMs } from "#/lib/bytes/units.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
-import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
+import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
+import { openHubLog } from "#/lib/commitlog/hub.ts";
 import { connectTwin, joinTwins } from "#/lib/commitlog/twin.ts";
 import type { HttpFront, HttpServer } from "#/lib/http/server.ts";
 import { type Logger, silentLogger } from "#/lib/logger/logger.ts";

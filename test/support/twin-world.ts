@@ -2,7 +2,8 @@
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
-import { openDatacenterLog, openHubLog } from "#/lib/commitlog/jetstream.ts";
+import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
+import { openHubLog } from "#/lib/commitlog/hub.ts";
 import { connectTwin, joinTwins, TwinServer } from "#/lib/commitlog/twin.ts";
 import { TwinLine } from "#/lib/commitlog/twin-line.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
