@@ -4,8 +4,9 @@ import type { RE2JS } from "re2js";
 
 import { compareLabels, compareText, type Labels, labelsOf, labelValue } from "#/lib/model/labels.ts";
 import { executionError, quoted } from "#/lib/promql/errors.ts";
-import { compileAnchored } from "#/lib/promql/regex.ts";
 import { mergeRows, pickRows, type Vector } from "#/lib/promql/vector.ts";
+import { compileAnchored } from "#/lib/regex/regex.ts";
+import { expand, parseTemplate, type Template } from "#/lib/regex/template.ts";
 
 /** With the label set, or without it when the value is empty. */
 export function setLabel(labels: Labels, name: string, value: string): Labels {
@@ -33,11 +34,17 @@ export function labelReplace(vector: Vector, texts: readonly string[]): Vector {
   const replaced = new Map<string, string | undefined>();
   const labels = vector.labels.map((before) => {
     const value = labelValue(before, source);
-    if (!replaced.has(value)) replaced.set(value, expand(compiled, template, value));
+    if (!replaced.has(value)) replaced.set(value, expandMatch(compiled, template, value));
     const result = replaced.get(value);
     return result === undefined ? before : setLabel(before, destination, result);
   });
   return mergeRows({ ...vector, labels });
+}
+
+/** Undefined when the expression does not match. */
+function expandMatch(compiled: RE2JS, template: Template, value: string): string | undefined {
+  const matcher = compiled.matcher(value);
+  return matcher.matches() ? expand(template, matcher, compiled.namedGroups()) : undefined;
 }
 
 /** texts: destination, separator, sources. */
@@ -51,39 +58,6 @@ export function labelJoin(vector: Vector, texts: readonly string[]): Vector {
     setLabel(before, destination, sources.map((source) => labelValue(before, source)).join(separator)),
   );
   return mergeRows({ ...vector, labels });
-}
-
-type TemplatePart = string | { readonly group: string };
-
-/** Go's Expand: `$name` takes as many letters, digits and underscores as there are, `${name}` says where it ends. */
-function parseTemplate(template: string): readonly TemplatePart[] {
-  const parts: TemplatePart[] = [];
-  let from = 0;
-  for (const match of template.matchAll(/\$(?:\$|\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))/g)) {
-    parts.push(template.slice(from, match.index));
-    from = match.index + match[0].length;
-    const group = match[1] ?? match[2];
-    parts.push(group === undefined ? "$" : { group });
-  }
-  parts.push(template.slice(from));
-  return parts;
-}
-
-/** Undefined when the expression does not match; a group that does not exist is empty. */
-function expand(compiled: RE2JS, template: readonly TemplatePart[], value: string): string | undefined {
-  const matcher = compiled.matcher(value);
-  if (!matcher.matches()) return undefined;
-  let text = "";
-  for (const part of template) {
-    if (typeof part === "string") text += part;
-    else if (/^\d+$/.test(part.group)) {
-      const number = Number(part.group);
-      if (number <= matcher.groupCount()) text += matcher.group(number) ?? "";
-    } else if (Object.hasOwn(compiled.namedGroups(), part.group)) {
-      text += matcher.group(part.group) ?? "";
-    }
-  }
-  return text;
 }
 
 /** By the values at the first step; NaN last in either direction; what has no value is left out. */
