@@ -21,7 +21,7 @@ assert(earlyMsMax < slotToleranceMs && gatherMs < slotToleranceMs, "a gathered s
 
 /**
  * Twice a full secondary's targets: all of them may hang until their timeout and keep no other from its slot. It bounds sockets;
- * what the bodies may hold together is bounded in scrape/fetch.ts.
+ * what the bodies may hold together is bounded in scrape/http/body.ts.
  */
 export const scrapesInFlightMax = 10_000;
 
