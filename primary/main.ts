@@ -64,6 +64,7 @@ async function start(context: ProcessContext): Promise<Service> {
         ageMaxMs: durationMs(nats.log_age_max),
         replicas: nats.replicas,
       },
+      outlastsPowerCuts: nats.replicas > 1,
       clock,
       log,
       metrics,

@@ -192,8 +192,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     disk: parts.discoveryDisk,
   });
   await discovery.start();
-  // What this primary's own journal holds it knows before the first secondary asks, and before the network says it.
+  // What this primary's own journal holds it knows before the first secondary asks, and before the network brings it back.
   safety.hear(present());
+  report();
   const server = await parts.serve({
     push: (session, peer, signal) => receiver.serve(session, peer, signal),
     watch: (request, send, peer, signal) => assignments.serve(request, send, peer, signal),

@@ -72,6 +72,7 @@ t.test("the log is carried between servers where every connection shows a certif
     ...shared,
     link: primary,
     limits: { bytesMax: 1_000_000, ageMaxMs: 60_000, replicas: 1 },
+    outlastsPowerCuts: false,
     metrics: createRegistry({ tier: "primary" }),
   });
   const entry = { kind: "heartbeat", origin: "p1", id: "1", payload: Buffer.from("hello") } as const;

@@ -4,7 +4,7 @@
 // What the server acknowledged may be gone after a power cut, the end of a segment, the closing of one, or a whole one. Whoever
 // wrote or read further notices it here, begins another segment, and tells the loss.
 
-import { secondMs } from "#/lib/bytes/units.ts";
+import { MiB, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { type Inspection, readChain, type SegmentSource } from "#/lib/commitlog/chain.ts";
 import {
@@ -24,6 +24,7 @@ import {
   type LogLimits,
   lastOf,
   originConfig,
+  serverRunOf,
   stateOf,
 } from "#/lib/commitlog/settings.ts";
 import {
@@ -48,6 +49,9 @@ import {
   subjectsOverlap,
 } from "#/lib/wire/streams.ts";
 
+/** Its mirror has the same limit, and must not drop its oldest for a few bytes that it counts otherwise. */
+const closedRoomFactor = 1.25;
+
 /** A stream of three replicas elects a leader within it. */
 const appendTimeoutMs = 5 * secondMs;
 
@@ -56,6 +60,11 @@ export interface DatacenterLogOptions {
   readonly link: NatsLink;
   readonly datacenter: string;
   readonly limits: LogLimits;
+  /**
+   * Whether what was acknowledged outlasts a power cut of a server: three replicas. If it does not, each start of the server
+   * gets a segment of its own.
+   */
+  readonly outlastsPowerCuts: boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -217,7 +226,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
   }
 
   async #findOrCreate(): Promise<SegmentName> {
-    const { datacenter, limits, clock, log } = this.#options;
+    const { datacenter, limits, log } = this.#options;
     await this.#lookForLoss();
     for (let attempt = 1; ; attempt++) {
       try {
@@ -230,7 +239,7 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
         }
         const segment = { datacenter, epoch: this.#newEpoch(), segment: 1 };
         this.#knows(segment);
-        await this.#api.createStream(originConfig(segment, limits, clock.nowMs()));
+        await this.#api.createStream(originConfig(segment, limits, this.#birth()));
         log.info({ stream: streamNameOf(segment) }, "Began a log: there was none.");
       } catch (error) {
         // The other primary was faster, under another epoch: then its stream is found now.
@@ -245,9 +254,15 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
    */
   #leave(forStream: string): void {
     const left = this.#writtenTo;
-    if (left === undefined || left === forStream) return;
+    // Nobody writes to a segment of an earlier start of such a server.
+    if (left === undefined || left === forStream || !this.#options.outlastsPowerCuts) return;
     this.#writtenTo = undefined;
     if (!this.#lost.has(left)) this.#tellLoss();
+  }
+
+  #birth(): { readonly createdMs: number; readonly serverRun: string } {
+    const { clock, link } = this.#options;
+    return { createdMs: clock.nowMs(), serverRun: link.serverRun };
   }
 
   /** A segment that was lost, or could not be made for want of room, never has the name of one that is begun later. */
@@ -312,7 +327,13 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       );
       return this.#beginAfter(newest, info);
     }
-    const wanted = originConfig(newest, limits, 0);
+    if (!this.#options.outlastsPowerCuts && serverRunOf(info) !== this.#options.link.serverRun) {
+      // It may have lost its tail, and with it whoever saw that: new entries would get the numbers of lost ones, which the
+      // hub's mirror may have, and passes over.
+      log.info({ stream }, "The log's server was started again: the log goes on in a new segment.");
+      return this.#beginAfter(newest, info);
+    }
+    const wanted = originConfig(newest, limits, this.#birth());
     // The topology file may have changed since the stream was made.
     const { max_bytes, max_age, num_replicas } = wanted;
     const present = info.config;
@@ -341,18 +362,21 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     }
   }
 
-  async #close(info: StreamInfo): Promise<void> {
-    await this.#api.updateStream({ ...info.config, max_msg_size: closedMessageBytesMax });
+  /** From then on it takes no more room than it has, so that segments may be many. */
+  async #close({ config, state }: StreamInfo): Promise<void> {
+    const needed = Math.max(Math.ceil(state.bytes * closedRoomFactor), MiB);
+    const max_bytes = config.max_bytes > 0 ? Math.min(config.max_bytes, needed) : config.max_bytes;
+    await this.#api.updateStream({ ...config, max_msg_size: closedMessageBytesMax, max_bytes });
   }
 
   /** Closing comes first, so that no entry is added behind a reader that went on. */
   async #beginAfter(segment: SegmentName, info: StreamInfo): Promise<SegmentName> {
-    const { limits, clock, log } = this.#options;
+    const { limits, log } = this.#options;
     this.#knows(segment);
     const next = { ...segment, epoch: this.#newEpoch(), segment: segment.segment + 1 };
     this.#knows(next);
     await this.#close(info);
-    await this.#api.createStream(originConfig(next, limits, clock.nowMs()));
+    await this.#api.createStream(originConfig(next, limits, this.#birth()));
     log.info({ stream: streamNameOf(next) }, "Began the next segment of the log.");
     return next;
   }

@@ -130,7 +130,7 @@ class HubLog implements LogReader, SegmentSource {
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
     const isBehind = info.lastSequence < origin.state.last_seq && !this.#waitsInVain(stream, info, origin);
     const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
-    if (isEnded) await this.#rememberEnd(mirror, origin.state.last_seq);
+    if (isEnded) await this.#rememberEnd(mirror, origin);
     return { info, state: isEnded && !isBehind ? "closed" : "open", originLast: lastOf(origin) };
   }
 
@@ -156,10 +156,10 @@ class HubLog implements LogReader, SegmentSource {
   }
 
   /** A reader that comes to the end while the data centre is away goes on to the next segment, as far as that was carried. */
-  async #rememberEnd(mirror: StreamInfo, end: number): Promise<void> {
-    if (originEnd(mirror) === end) return;
+  async #rememberEnd(mirror: StreamInfo, { config, state }: StreamInfo): Promise<void> {
+    if (originEnd(mirror) === state.last_seq && mirror.config.max_bytes === config.max_bytes) return;
     try {
-      await this.#api.updateStream(endedAt(mirror, end));
+      await this.#api.updateStream({ ...endedAt(mirror, state.last_seq), max_bytes: config.max_bytes });
     } catch (error) {
       // The next review tries again; until then readers only wait for the data centre.
       this.#options.log.warn({ stream: mirror.config.name, reason: String(error) }, "The mirror's end is not noted.");

@@ -31,6 +31,9 @@ const mirrorExtraAgeMs = 24 * 60 * minuteMs;
 /** In the description of a data centre's stream, before the time at which it was made. */
 const createdMark = "heliograph log; created ";
 
+/** After it: the run of the server that made it. */
+const serverMark = "; server ";
+
 /** In the description of a mirror, before the time at which its origin was made. */
 const originMark = "heliograph mirror; origin created ";
 
@@ -44,10 +47,14 @@ export interface LogLimits {
 }
 
 /** `createdMs`: by its maker's clock. */
-export function originConfig(segment: SegmentName, limits: LogLimits, createdMs: number): StreamConfig {
+export function originConfig(
+  segment: SegmentName,
+  limits: LogLimits,
+  { createdMs, serverRun }: { readonly createdMs: number; readonly serverRun: string },
+): StreamConfig {
   return {
     name: streamNameOf(segment),
-    description: createdMark + new Date(createdMs).toISOString(),
+    description: createdMark + new Date(createdMs).toISOString() + serverMark + serverRun,
     subjects: [segmentSubjects(segment)],
     // Interest and work queues lose everything during a cut.
     retention: "limits",
@@ -96,7 +103,12 @@ export function mirrorConfig(
 /** When a data centre's stream was made. */
 export function createdOf({ config, created }: StreamInfo): string {
   const { description = "" } = config;
-  return description.startsWith(createdMark) ? description.slice(createdMark.length) : created;
+  return description.startsWith(createdMark) ? description.slice(createdMark.length).split(serverMark)[0]! : created;
+}
+
+/** The run of the server in which a data centre's stream was made; "" when it does not say. */
+export function serverRunOf({ config }: StreamInfo): string {
+  return config.description?.split(serverMark)[1] ?? "";
 }
 
 /** The settings of a mirror whose origin is closed, and ended there: known also while the data centre is away. */

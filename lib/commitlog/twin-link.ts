@@ -36,6 +36,8 @@ export interface Session {
 
 /** The server, as its clients reach it: called when what they sent arrives there. */
 export interface ServerPort {
+  /** Another one after each start. */
+  readonly run: string;
   /** No pause, and running since the client connected. */
   hears(session: Session): boolean;
   dial(session: Session): void;
@@ -80,6 +82,10 @@ export class TwinLink implements NatsLink {
     this.#options = options;
     this.#inbox = `_INBOX.${options.random.below(2 ** 32).toString(36)}${options.random.below(2 ** 32).toString(36)}`;
     this.#dial();
+  }
+
+  get serverRun(): string {
+    return this.#isConnected ? this.#options.port.run : "";
   }
 
   get connected(): boolean {

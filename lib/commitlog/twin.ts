@@ -234,7 +234,11 @@ export class TwinServer {
 
   /** For connectTwin. */
   port(): ServerPort {
+    const run = () => `${this.domain}/${this.#run}`;
     return {
+      get run() {
+        return run();
+      },
       hears: (session) => this.#run !== 0 && !this.#isPaused && this.#account(session.account).hears(session),
       dial: (session) => {
         if (this.#run === 0) return session.hangUp(false);

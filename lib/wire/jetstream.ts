@@ -48,6 +48,8 @@ export interface NatsMessage {
 
 export interface NatsLink {
   readonly connected: boolean;
+  /** Another one after each start of the server; "" while none is connected. */
+  readonly serverRun: string;
   /** Called after each change. Returns what takes the callback away again. */
   onChange(callback: (connected: boolean) => void): () => void;
   /** Rejects with NatsLinkError. */
@@ -120,6 +122,10 @@ class Link implements NatsLink {
   constructor(options: NatsLinkOptions) {
     this.#options = options;
     this.#finished = this.#run();
+  }
+
+  get serverRun(): string {
+    return this.#connection?.info?.server_id ?? "";
   }
 
   get connected(): boolean {

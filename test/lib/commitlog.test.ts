@@ -51,11 +51,11 @@ async function natsWorld(): Promise<LogWorld> {
   };
   const store = join(datacenter.dir, "store");
   return {
-    async openPrimary({ bytesMax = 200 * 1024 * 1024 } = {}) {
+    async openPrimary({ bytesMax = 200 * 1024 * 1024, outlastsPowerCuts = true } = {}) {
       const link = await connected(connectPrimaries(datacenter));
       const limits = { bytesMax, ageMaxMs: 3_600_000, replicas: 1 };
       const metrics = createRegistry({ tier: "primary" });
-      return openDatacenterLog({ link, datacenter: "ams", limits, clock, log, metrics });
+      return openDatacenterLog({ link, datacenter: "ams", limits, outlastsPowerCuts, clock, log, metrics });
     },
     async openGlobal() {
       const link = await connected(connectGlobal(hub, "ams"));
@@ -192,7 +192,15 @@ t.test("a data centre cannot speak as another, even with its own password in han
   while (!links.every((link) => link.connected)) await clock.sleep(5);
   const limits = { bytesMax: 1_000_000, ageMaxMs: 3_600_000, replicas: 1 };
   const metrics = createRegistry({ tier: "primary" });
-  const writer = openDatacenterLog({ link: amsLink, datacenter: "ams", limits, clock, log, metrics });
+  const writer = openDatacenterLog({
+    link: amsLink,
+    datacenter: "ams",
+    limits,
+    outlastsPowerCuts: true,
+    clock,
+    log,
+    metrics,
+  });
   const { signal } = aborter;
   await writer.append({ kind: "heartbeat", origin: "ams-p1", id: "true", payload: Buffer.from("true") }, signal);
   const globalMetrics = createRegistry({ tier: "global" });

@@ -25,6 +25,7 @@ export const testPowerCuts: readonly (readonly [name: string, run: (t: Test, wor
   ["when a power cut tears the last entry", testTorn],
   ["when a power cut tears an entry that the hub never got", testTornUncarried],
   ["when a primary writes on behind a tail that it never saw", testBehindLostTail],
+  ["when nobody is left who saw what a power cut took", testSegmentEachStart],
   ["when a power cut tears the lease's record", testTornLease],
 ];
 
@@ -239,6 +240,40 @@ async function testBehindLostTail(t: Test, world: LogWorld): Promise<void> {
   t.equal(losses, 0);
   t.equal((await append(stranger, "seven")).stream, next.stream);
   t.equal(losses, 1, "it is told to send again what it wrote there");
+}
+
+async function testSegmentEachStart(t: Test, world: LogWorld): Promise<void> {
+  const cautious = { outlastsPowerCuts: false };
+  const [witness, hub] = [await world.openPrimary(cautious), await world.openGlobal()];
+  const { stream } = await append(witness, "one");
+  await world.killDatacenter();
+  await world.startDatacenter();
+  const seen = [await append(witness, "two", undefined, world), await append(witness, "three")];
+  t.notOk(
+    seen.some((entry) => entry.stream === stream),
+    "each start of the server has a segment of its own",
+  );
+  t.same((await take(hub, undefined, 3)).map(text), ["one", "two", "three"]);
+  await world.killDatacenter();
+  // A kill alone loses nothing, and the witness is not asked any more.
+  await world.startDatacenter();
+  const stranger = await world.openPrimary(cautious);
+  const next = await append(stranger, "four", undefined, world);
+  t.equal(next.sequence, 1, "nothing gets a number that the hub's mirror may have");
+  t.same((await take(hub, undefined, 4)).map(text), ["one", "two", "three", "four"]);
+
+  await t.test("segments that were left take only the room that they need, so that there may be many", async (t) => {
+    for (let i = 1; i <= 6; i++) {
+      await world.killDatacenter();
+      await world.startDatacenter();
+      await append(stranger, `start ${i}`, undefined, world);
+    }
+    const link = await world.datacenterLink();
+    await until(world, () => link.connected);
+    const info = await new JetStreamApi(link).streamInfo(next.stream);
+    t.equal(info?.config.max_bytes, 1024 * 1024);
+    t.equal((await take(hub, undefined, 10)).map(text).at(-1), "start 6");
+  });
 }
 
 async function testTornLease(t: Test, world: LogWorld): Promise<void> {

@@ -7,8 +7,8 @@ import type { NatsLink } from "#/lib/wire/jetstream.ts";
 
 /** One data centre `ams` with its log, joined to a hub. Everything it opens, it closes itself. */
 export interface LogWorld {
-  /** A primary's log, over a connection of its own. `bytesMax`: of the stream. */
-  openPrimary(options?: { readonly bytesMax?: number }): Promise<SegmentedLog>;
+  /** A primary's log, over a connection of its own. `bytesMax`: of the stream. It trusts its server unless told otherwise. */
+  openPrimary(options?: { readonly bytesMax?: number; readonly outlastsPowerCuts?: boolean }): Promise<SegmentedLog>;
   openGlobal(): Promise<LogReader>;
   /** To the data centre's server, to look at what lies there. */
   datacenterLink(): Promise<NatsLink>;

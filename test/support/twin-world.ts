@@ -47,10 +47,11 @@ export async function twinWorld(): Promise<LogWorld> {
   };
   await clock.sleep(3000);
   return {
-    async openPrimary({ bytesMax = 200 * 1024 * 1024 } = {}) {
+    async openPrimary({ bytesMax = 200 * 1024 * 1024, outlastsPowerCuts = true } = {}) {
       const limits = { bytesMax, ageMaxMs: 3_600_000, replicas: 1 };
       const metrics = createRegistry({ tier: "primary" });
-      return openDatacenterLog({ link: await connected(datacenter), datacenter: "ams", limits, clock, log, metrics });
+      const link = await connected(datacenter);
+      return openDatacenterLog({ link, datacenter: "ams", limits, outlastsPowerCuts, clock, log, metrics });
     },
     async openGlobal() {
       const metrics = createRegistry({ tier: "global" });
