@@ -12,6 +12,7 @@ export interface Teardown {
 export async function serveSockets(
   t: Teardown,
   onConnection: (socket: Socket, connection: number) => void,
+  host = "127.0.0.1",
 ): Promise<string> {
   const sockets = new Set<Socket>();
   let connections = 0;
@@ -21,12 +22,13 @@ export async function serveSockets(
     socket.on("close", () => sockets.delete(socket));
     onConnection(socket, ++connections);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   t.teardown(() => {
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return `http://127.0.0.1:${(server.address() as { port: number }).port}/metrics`;
+  const { port } = server.address() as { port: number };
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}/metrics`;
 }
 
 /** Calls back for each request on the socket, with its head. */
