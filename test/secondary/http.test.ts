@@ -265,7 +265,7 @@ t.test("a redirect may lead to another place, by a path or by a whole URL", asyn
   });
 });
 
-t.test("a name is looked up once for many, tried at each of its addresses, and followed when it moves", async (t) => {
+t.test("a name is looked up once for many, and tried at each of its addresses", async (t) => {
   const serve = (body: string) => serveSockets(t, (socket) => onRequest(socket, () => socket.write(response(body))));
   const port = new URL(await serve("here 1\n")).port;
   const asked: string[] = [];
@@ -279,6 +279,27 @@ t.test("a name is looked up once for many, tried at each of its addresses, and f
   t.same(all.map(text), ["here 1\n", "here 1\n", "here 1\n"]);
   t.equal(text(await fetch(`http://web.example:${port}/`)), "here 1\n");
   t.same(asked, ["web.example"]);
+});
+
+t.test("a name that moved is followed, also while the old place still answers on a kept connection", async (t) => {
+  const url = await serveSockets(
+    t,
+    (socket) => onRequest(socket, () => socket.write(response(`at ${socket.localAddress}\n`))),
+    "0.0.0.0",
+  );
+  const clock = manualClock();
+  let address = "127.0.0.1";
+  const fetcher = httpFetcher({ clock, lookup: (_host, done) => done(null, [{ address, family: 4 }]) });
+  t.teardown(() => fetcher.close());
+  const { signal } = new AbortController();
+  const moving = url.replace("0.0.0.0", "web.example");
+  const get = async () => text(await fetcher.fetch({ url: moving, timeoutMs: 1000, bodyBytesMax: 0 }, signal));
+  t.equal(await get(), "at 127.0.0.1\n");
+  address = "127.0.0.2";
+  t.equal(await get(), "at 127.0.0.1\n", "nobody has asked yet");
+  await clock.advance(31_000);
+  await get();
+  t.equal(await get(), "at 127.0.0.2\n");
 });
 
 t.test("names: what is known is used while it is asked for again, and only two are asked for at a time", async (t) => {
@@ -363,27 +384,28 @@ t.test("connections idle for five minutes are closed", async (t) => {
 t.test("over TLS a target is believed when its certificate is good, and its connection kept", async (t) => {
   const authority = await makeAuthority();
   t.teardown(() => authority.close());
-  const files = await authority.issue("target", undefined, "IP:127.0.0.1");
+  const files = await authority.issue("target", undefined, "IP:127.0.0.1,DNS:target.example");
   const [ca, cert, key] = await Promise.all(
     [files.ca_file, files.cert_file, files.key_file].map((file) => readFile(file, "utf8")),
   );
-  let connections = 0;
+  const names: unknown[] = [];
   const server = createTlsServer({ cert, key }, (socket) => {
-    connections++;
+    names.push(socket.servername);
     socket.on("error", () => {});
     onRequest(socket, () => socket.write(response("safe 1\n")));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => server.close());
   const url = `https://127.0.0.1:${(server.address() as { port: number }).port}/metrics`;
-  const fetch = fetching(t);
+  const fetch = fetching(t, (_host, done) => done(null, [{ address: "127.0.0.1", family: 4 }]));
   t.match(await fetch(url), { outcome: "failed_tls", error: /^TLS: / });
   const before = getCACertificates("default");
   t.teardown(() => setDefaultCACertificates(before));
   setDefaultCACertificates([...before, ca!]);
-  t.equal(text(await fetch(url)), "safe 1\n");
-  t.equal(text(await fetch(url)), "safe 1\n");
-  t.equal(connections, 1);
+  for (let i = 0; i < 2; i++) t.equal(text(await fetch(url)), "safe 1\n");
+  t.equal(text(await fetch(url.replace("127.0.0.1", "target.example"))), "safe 1\n");
+  t.match(await fetch(url.replace("127.0.0.1", "other.example")), { outcome: "failed_tls", error: /other\.example/ });
+  t.same(names, [false, "target.example"], "one connection each, where it was believed");
 });
 
 t.test("a real node_exporter's body is what any other client gets of it", { skip: nodeExporter.missing }, async (t) => {
