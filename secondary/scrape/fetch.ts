@@ -36,9 +36,13 @@ export interface Fetcher {
 /** Four times a full secondary's targets, 1 kB each. */
 const plannedMax = 20_000;
 
-export function httpFetcher(options: { readonly clock: Clock; readonly lookup?: Lookup }): Fetcher {
-  const { clock, lookup = systemLookup } = options;
-  const connections = new Connections(clock);
+export function httpFetcher(options: {
+  readonly clock: Clock;
+  readonly lookup?: Lookup;
+  readonly idleConnectionsMax?: number;
+}): Fetcher {
+  const { clock, idleConnectionsMax, lookup = systemLookup } = options;
+  const connections = new Connections(clock, idleConnectionsMax);
   const parts: ExchangeParts = { clock, connections, names: new Names({ clock, lookup }), budget: { bytes: 0 } };
   const planned = new HalvedCache<PlannedRequest>({ entriesMax: plannedMax });
   const running = new Map<AbortSignal, Running>();

@@ -362,6 +362,27 @@ t.test("a name that is never answered costs its own targets alone", async (t) =>
   t.equal(text(good), "good 1\n");
 });
 
+t.test("of more idle connections than may be kept, the longest idle is closed", async (t) => {
+  const open = new Set<number>();
+  const urls = await Promise.all(
+    [1, 2, 3].map((i) =>
+      serveSockets(t, (socket) => {
+        open.add(i);
+        socket.on("close", () => open.delete(i));
+        onRequest(socket, () => socket.write(response("a 1\n")));
+      }),
+    ),
+  );
+  const fetcher = httpFetcher({ clock: systemClock(), idleConnectionsMax: 2 });
+  t.teardown(() => fetcher.close());
+  const { signal } = new AbortController();
+  for (const i of [0, 1, 0, 2]) {
+    t.equal(text(await fetcher.fetch({ url: urls[i]!, timeoutMs: 1000, bodyBytesMax: 0 }, signal)), "a 1\n");
+  }
+  await until("one connection is closed", 2000, async () => (open.size < 3 ? true : undefined));
+  t.same([...open].sort(), [1, 3]);
+});
+
 t.test("connections idle for five minutes are closed", async (t) => {
   let open = 0;
   const url = await serveSockets(t, (socket) => {

@@ -17,7 +17,7 @@ const readBytes = 64 * KiB;
 const idleMsMax = 5 * minuteMs;
 const sweepMs = 15 * secondMs;
 /** Twice a full secondary's targets. */
-export const idleConnectionsMax = 10_000;
+const idleConnectionsMax = 10_000;
 /** Says when a peer has vanished without a word, as Go's client does. */
 const probeMs = 15 * secondMs;
 /** Of several addresses the next is tried after this. */
@@ -123,6 +123,7 @@ function way({ host, isAddress, port }: Endpoint, addresses: Addresses) {
 /** Connections between scrapes. No more are kept to a place than scrapes of it ran at the same time. */
 export class Connections {
   readonly #clock: Clock;
+  readonly #idleMax: number;
   readonly #memory = Buffer.allocUnsafeSlow(readBytes);
   /** The most recently used last. */
   readonly #byOrigin = new Map<string, Connection[]>();
@@ -130,13 +131,10 @@ export class Connections {
   readonly #sweeper: Timer;
   #closed = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, idleMax = idleConnectionsMax) {
     this.#clock = clock;
+    this.#idleMax = idleMax;
     this.#sweeper = clock.every(sweepMs, () => this.#sweep());
-  }
-
-  get idleCount(): number {
-    return this.#idle.size;
   }
 
   /** One that was kept, unless the name has other addresses by now. */
@@ -168,7 +166,7 @@ export class Connections {
     const kept = this.#byOrigin.get(connection.origin);
     if (kept) kept.push(connection);
     else this.#byOrigin.set(connection.origin, [connection]);
-    if (this.#idle.size > idleConnectionsMax) this.#drop(this.#idle.values().next().value!);
+    if (this.#idle.size > this.#idleMax) this.#drop(this.#idle.values().next().value!);
   }
 
   close(): void {
