@@ -40,6 +40,8 @@ export interface TargetView {
   readonly lastScrapeMs: number | null;
   readonly durationUs: number;
   readonly samples: number;
+  /** Samples that metric_relabel_configs dropped. */
+  readonly dropped: number;
   readonly refused: Readonly<Record<string, number>>;
 }
 
@@ -80,6 +82,7 @@ export function viewsOf(source: PageSource): readonly TargetView[] {
       lastScrapeMs: last ? Math.round(last.beganMs) : null,
       durationUs: last?.durationUs ?? 0,
       samples: last?.samples ?? 0,
+      dropped: last?.dropped ?? 0,
       refused: Object.fromEntries(Object.entries(last?.refused ?? {}).filter(([, count]) => count > 0)),
     };
   });
@@ -154,7 +157,8 @@ function rowOf(view: TargetView, nowMs: number): string {
   const refused = Object.entries(view.refused)
     .map(([reason, count]) => `${count} refused: ${reason.replaceAll("_", " ")}`)
     .join(", ");
-  const why = [view.error, refused].filter((part) => part !== "").join("; ");
+  const dropped = view.dropped > 0 ? `${view.dropped} dropped by metric_relabel_configs` : "";
+  const why = [view.error, refused, dropped].filter((part) => part !== "").join("; ");
   // javascript: and the like never get here: a target's URL is http or https, or its scrape failed by name.
   const link = /^https?:\/\//.test(view.url)
     ? `<a href="${escapeHtml(view.url)}" rel="noreferrer">${escapeHtml(view.url)}</a>`

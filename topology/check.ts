@@ -5,6 +5,7 @@ import { minuteMs } from "#/lib/bytes/units.ts";
 import { targetAddressFault } from "#/topology/address.ts";
 import { checkNetwork } from "#/topology/network.ts";
 import { countOf, type Finding, formatPath, type Path, showValue } from "#/topology/problem.ts";
+import { checkRelabelConfigs } from "#/topology/relabel.ts";
 import {
   type Datacenter,
   durationMs,
@@ -254,7 +255,14 @@ function checkScrapeConfigs(topology: Topology, configs: readonly ScrapeConfig[]
         warning(at, `${config.job_name} has neither static_configs nor file_sd_configs: it has no targets`),
       );
     }
-    return [...findings, ...checkStaticTargets(topology, config, at), ...checkFileGlobs(config, at)];
+    const placeLabels = Object.values(topology.label_names);
+    return [
+      ...findings,
+      ...checkRelabelConfigs(config.relabel_configs, placeLabels, [...at, "relabel_configs"]),
+      ...checkRelabelConfigs(config.metric_relabel_configs, placeLabels, [...at, "metric_relabel_configs"]),
+      ...checkStaticTargets(topology, config, at),
+      ...checkFileGlobs(config, at),
+    ];
   });
 }
 

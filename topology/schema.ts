@@ -4,6 +4,7 @@
 // refused by name instead of being ignored.
 
 import { z } from "zod";
+import { labelNamePattern, relabelActions, relabelDefaults } from "#/lib/model/relabel.ts";
 
 export const formatVersion = 1;
 
@@ -14,10 +15,7 @@ const name = z
 
 const labelName = z
   .string()
-  .regex(
-    /^[a-zA-Z_][a-zA-Z0-9_]*$/,
-    "a label name of letters, digits and underscores that does not begin with a digit",
-  );
+  .regex(labelNamePattern, "a label name of letters, digits and underscores that does not begin with a digit");
 const labels = z.record(labelName, z.string());
 
 /** `15s`, `1m30s`, `7d`, as in Prometheus. */
@@ -80,6 +78,31 @@ const fileSdConfig = z.strictObject({
     .describe("Read again this often, beside at once when the directory changes."),
 });
 
+const actionText = `one of ${relabelActions.join(", ")}`;
+
+const relabelConfig = z.strictObject({
+  source_labels: z.array(labelName).default([]).describe("Their values, joined by the separator, are what is matched."),
+  separator: z.string().default(relabelDefaults.separator).describe("Stands between the values of source_labels."),
+  regex: z
+    .string()
+    .default(relabelDefaults.regex)
+    .describe(
+      "RE2 syntax; it must match the whole value (of labelmap, labeldrop and labelkeep: the whole label name).",
+    ),
+  modulus: z.int().min(0).default(0).describe("Of hashmod: the hash of the value is taken modulo this."),
+  target_label: z.string().default("").describe("The label that is written; of replace it may hold $1 and the like."),
+  replacement: z
+    .string()
+    .default(relabelDefaults.replacement)
+    .describe("What is written; $1 and the like stand for what the regex's groups matched."),
+  action: z
+    .union([z.enum(relabelActions), z.string().regex(new RegExp(`^(${relabelActions.join("|")})$`, "i"), actionText)], {
+      error: actionText,
+    })
+    .default(relabelDefaults.action)
+    .describe("What the rule does."),
+});
+
 export const scrapeConfig = z.strictObject({
   job_name: z.string().min(1).describe("The targets' `job` label; unique in a data centre."),
   scrape_interval: duration.optional().describe("How often; `scrape_defaults` says it when it is left out."),
@@ -111,6 +134,14 @@ export const scrapeConfig = z.strictObject({
   body_size_limit: byteSize
     .default("64MiB")
     .describe("A scrape with a larger body (uncompressed) fails; 0 means no limit."),
+  relabel_configs: z
+    .array(relabelConfig)
+    .default([])
+    .describe("Rules that each target's labels pass through before it is scraped; they may drop it."),
+  metric_relabel_configs: z
+    .array(relabelConfig)
+    .default([])
+    .describe("Rules that each scraped series' labels pass through before it is stored; they may drop it."),
   static_configs: z.array(staticConfig).default([]).describe("Targets that are written here."),
   file_sd_configs: z.array(fileSdConfig).default([]).describe("Targets that are written in files, which are watched."),
 });
@@ -233,6 +264,7 @@ export type Primary = Datacenter["primaries"][number];
 export type Secondary = Datacenter["secondaries"][number];
 export type Global = Topology["global"];
 export type ScrapeConfig = z.infer<typeof scrapeConfig>;
+export type RelabelConfig = z.infer<typeof relabelConfig>;
 export type TlsFiles = z.infer<typeof tls>;
 export type Listener = z.infer<typeof listener>;
 
@@ -266,6 +298,20 @@ export function durationMs(text: string): number {
     totalMs += Number(count) * durationUnitsMs[unit as keyof typeof durationUnitsMs];
   }
   return totalMs;
+}
+
+/** As Prometheus writes it: in the largest units that it is a whole number of, years and weeks only alone. */
+export function durationText(ms: number): string {
+  if (ms === 0) return "0s";
+  let text = "";
+  let restMs = ms;
+  for (const [unit, unitMs] of Object.entries(durationUnitsMs)) {
+    const alone = unit === "y" || unit === "w";
+    if (restMs < unitMs || (alone && (restMs % unitMs !== 0 || text !== ""))) continue;
+    text += `${Math.floor(restMs / unitMs)}${unit}`;
+    restMs %= unitMs;
+  }
+  return text;
 }
 
 /** Bytes of a size that the schema accepted; 0 means no limit. */

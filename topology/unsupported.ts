@@ -1,12 +1,10 @@
 // What Prometheus knows in these places and Heliograph does not, yet or ever. It is refused by name: somebody meant it, and to
-// ignore a relabelling or a password would scrape the wrong thing, or nothing, without a word.
+// ignore a password or a proxy would scrape the wrong thing, or nothing, without a word.
 
 import type { Path } from "#/topology/problem.ts";
 
 /** Keys of Prometheus' `scrape_config` (version 3.5) beyond ours, each with what to do instead. */
 const scrapeConfigKeys: Readonly<Record<string, string>> = {
-  relabel_configs: "relabelling of targets is not supported yet; set labels in static_configs or in the file_sd files",
-  metric_relabel_configs: "relabelling of samples is not supported yet; sample_limit and label_limit are",
   basic_auth: "authentication at targets is not supported yet",
   authorization: "authentication at targets is not supported yet",
   oauth2: "authentication at targets is not supported yet",
@@ -24,7 +22,7 @@ const scrapeConfigKeys: Readonly<Record<string, string>> = {
   scrape_protocols: "the text format 0.0.4 and OpenMetrics 1.0 are asked for, in Prometheus' order; leave it out",
   fallback_scrape_protocol: "a target without a Content-Type is read as text format 0.0.4; leave it out",
   target_limit: "a limit of targets a job is not supported; secondaries' capacity bounds them",
-  keep_dropped_targets: "there is no relabelling, so no target is dropped by it; leave it out",
+  keep_dropped_targets: "dropped targets are counted in heliograph_primary_dropped_targets, and not kept; leave it out",
   track_timestamps_staleness: "staleness of samples with timestamps of their own is not tracked; leave it out",
   scrape_failure_log_file: "failures are on the secondary's /targets page; leave it out",
   extra_scrape_metrics: "what a scrape reports is fixed; leave it out",

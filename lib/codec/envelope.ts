@@ -33,6 +33,8 @@ export interface EnvelopeFormat {
   readonly magic: string;
   readonly version: number;
   readonly bytesMax: number;
+  /** Bits of the flags that a reader of this format understands. */
+  readonly flagsKnown?: number;
   readonly refuse: Refuse;
 }
 
@@ -55,10 +57,11 @@ export function writeEnvelope(
   header: Uint8Array,
   body: Uint8Array,
   level: number,
+  flags = 0,
 ) {
   for (let i = 0; i < 4; i++) writer.u8(format.magic.charCodeAt(i));
   writer.u8(format.version);
-  writer.u8(0);
+  writer.u8(flags);
   writer.u16(header.length);
   writer.bytes(header);
   writer.bytes(deflate(body, level));
@@ -93,7 +96,8 @@ export function readEnvelope(bytes: Uint8Array, format: EnvelopeFormat): Envelop
       `expected CRC-32 ${hex32(checksum)} of what is there, got ${hex32(expected)}`,
     );
   }
-  if (bytes[5] !== 0) throw refuse("bad_version", 5, `expected no flags, got 0x${bytes[5]!.toString(16)}`);
+  const unknown = bytes[5]! & ~(format.flagsKnown ?? 0);
+  if (unknown !== 0) throw refuse("bad_version", 5, `expected no unknown flags, got 0x${unknown.toString(16)}`);
   const headerEnd = fixedBytes + bytes[6]! + bytes[7]! * 256;
   if (headerEnd > bodyEnd) {
     throw refuse(

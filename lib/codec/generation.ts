@@ -25,6 +25,7 @@ import {
   generationLabelsMax,
   generationTargetsMax,
 } from "#/lib/codec/limits.ts";
+import { readMetricRelabel, writeMetricRelabel } from "#/lib/codec/relabel.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { compareText, type Label } from "#/lib/model/labels.ts";
 import type { ScrapeOptions, Target } from "#/lib/model/target.ts";
@@ -44,10 +45,14 @@ export class BadGeneration extends Error {
   }
 }
 
+/** Of the envelope: some settings have rules for metric relabelling, which who does not know them must not leave out. */
+const flagMetricRelabel = 1;
+
 const format: EnvelopeFormat = {
   magic: "HGGN",
   version: generationVersion,
   bytesMax: generationBytesMax,
+  flagsKnown: flagMetricRelabel,
   refuse: (code, offset, message, cause) => new BadGeneration(code, offset, message, cause),
 };
 const { refuse } = format;
@@ -89,7 +94,8 @@ export function encodeGeneration(generation: Generation): Uint8Array {
   header.varint(generation.targets.length);
   header.varint(body.length);
   const writer = new ByteWriter(body.length / 2 + 1024);
-  writeEnvelope(writer, format, header.view(), body.view(), zstdLevel);
+  const flags = settings.hasMetricRelabel ? flagMetricRelabel : 0;
+  writeEnvelope(writer, format, header.view(), body.view(), zstdLevel, flags);
   if (
     writer.length > generationBytesMax ||
     body.length > generationBodyBytesMax ||
@@ -194,6 +200,7 @@ class SettingsTable {
   readonly #numbers = new Map<string, number>();
   /** Targets of one job usually share the very object of their options. */
   readonly #recent = new Map<ScrapeOptions, Settings & { readonly number: number }>();
+  hasMetricRelabel = false;
 
   constructor(strings: StringTable) {
     this.#strings = strings;
@@ -213,7 +220,8 @@ class SettingsTable {
     // Two numbers in one line cannot run into each other, and the job comes last.
     const limits = `${options.sampleLimit} ${options.labelLimit} ${options.labelNameLengthLimit} ${options.labelValueLengthLimit}`;
     const flags = flagsOf(options);
-    const key = `${flags} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax} ${settings.job}`;
+    const numbers = `${flags} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax}`;
+    const key = `${numbers} ${options.metricRelabel?.id ?? "-"} ${settings.job}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#numbers.size;
@@ -224,6 +232,10 @@ class SettingsTable {
       entry.varint(settings.timeoutMs);
       entry.varint(flags);
       for (const limit of optionLimits) entry.varint(options[limit]);
+      if (options.metricRelabel) {
+        this.hasMetricRelabel = true;
+        writeMetricRelabel(entry, options.metricRelabel, (text) => this.#strings.numberOf(text));
+      }
       this.#writer.varint(entry.length);
       this.#writer.bytes(entry.view());
     }
@@ -265,10 +277,16 @@ function readSettings(reader: ByteReader, strings: readonly string[]): Settings[
     const flags = entry.varint();
     const limits = {} as Record<(typeof optionLimits)[number], number>;
     for (const limit of optionLimits) limits[limit] = entry.varint();
+    const relabel = entry.remaining > 0 ? readMetricRelabel(entry, () => stringOf(strings, entry), refuse) : undefined;
     if (intervalMs === 0) throw refuse("bad_structure", reader.offset, "settings: expected an interval above 0, got 0");
     const honorLabels = flags % 2 === 1;
     const honorTimestamps = flags % 4 >= 2;
-    all.push({ job, intervalMs, timeoutMs, options: { honorLabels, honorTimestamps, ...limits } });
+    all.push({
+      job,
+      intervalMs,
+      timeoutMs,
+      options: { honorLabels, honorTimestamps, ...limits, ...(relabel && { metricRelabel: relabel }) },
+    });
   }
   return all;
 }

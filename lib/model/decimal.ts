@@ -56,6 +56,21 @@ export class DecimalColumn {
     this.exponents[row] = absentExponent;
     this.mantissas[row] = 0;
   }
+
+  /** Moves these rows, which ascend, to the front, and is as long as they are many. */
+  keep(rows: Int32Array): void {
+    const { exponents, mantissas, rawWords } = this;
+    for (let i = 0; i < rows.length; i++) {
+      const from = rows[i]!;
+      if (from === i) continue;
+      mantissas[i] = mantissas[from]!;
+      exponents[i] = exponents[from]!;
+      if (exponents[from] !== rawExponent) continue;
+      rawWords[i * 2] = rawWords[from * 2]!;
+      rawWords[i * 2 + 1] = rawWords[from * 2 + 1]!;
+    }
+    this.length = rows.length;
+  }
 }
 
 const plus = 0x2b;

@@ -22,7 +22,7 @@ export interface ScrapeFacts {
   readonly timestampMs: number;
   readonly durationUs: number;
   readonly bodyBytes: number;
-  /** Before limits and refusals. */
+  /** Before metric relabelling, limits and refusals. */
   readonly samplesScraped: number;
   /** Series refused, for a partial outcome. */
   readonly seriesRefused: number;

@@ -5,6 +5,7 @@
 
 import { contentId } from "#/lib/bytes/hash.ts";
 import { type Labels, labelsKey } from "#/lib/model/labels.ts";
+import type { MetricRelabel } from "#/lib/model/relabel.ts";
 
 export interface Target {
   /** `targetId` of job, url and labels: 32 hex digits. */
@@ -29,6 +30,8 @@ export interface ScrapeOptions {
   readonly labelNameLengthLimit: number;
   readonly labelValueLengthLimit: number;
   readonly bodyBytesMax: number;
+  /** Absent where the scrape config has no `metric_relabel_configs`. */
+  readonly metricRelabel?: MetricRelabel;
 }
 
 export function targetId(target: Pick<Target, "job" | "url" | "labels">): string {

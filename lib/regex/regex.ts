@@ -14,9 +14,9 @@ export function compileAnchored(expression: string): RE2JS {
   try {
     return RE2JS.compile(expression, RE2JS.DOTALL);
   } catch (error) {
-    throw new Error((error as Error).message.replace(/^.*?error parsing regexp/, "error parsing regexp"), {
-      cause: error,
-    });
+    const reason = (error as Error).message.replace(/^.*?error parsing regexp/, "error parsing regexp");
+    // The library quotes the flag that it put in front itself.
+    throw new Error(reason.replaceAll("`(?s)", "`"), { cause: error });
   }
 }
 

@@ -5,6 +5,7 @@
 
 import { isFailed, isStored, outcomes } from "#/lib/model/outcome.ts";
 import type { RowTimestamp, ScrapeFacts } from "#/lib/model/scrape.ts";
+import { isAbsent, wordsOf } from "#/lib/model/value.ts";
 import type { HeldLayout } from "#/lib/store/dictionary.ts";
 import { Matrix } from "#/lib/store/matrix.ts";
 import { Packed } from "#/lib/store/packed.ts";
@@ -22,7 +23,8 @@ export const factGeneration = 2;
 export const factOutcome = 3;
 export const factDurationUs = 4;
 export const factSamplesScraped = 5;
-export const factSamplesStored = 6;
+/** What metric relabelling left: those that were stored, and those that were refused. */
+export const factSamplesRelabelled = 6;
 export const factSeriesAdded = 7;
 export const factColumns = 8;
 
@@ -57,7 +59,7 @@ export function encodeFacts(facts: ScrapeFacts, samplesStored: number): Float64A
     outcomes.indexOf(facts.outcome),
     facts.durationUs,
     facts.samplesScraped,
-    samplesStored,
+    samplesStored + facts.seriesRefused,
     facts.seriesAdded,
   );
 }
@@ -118,7 +120,7 @@ export class Chunk {
     }
     facts.insert(at, scrape.facts);
     this.count++;
-    this.samples += scrape.facts[factSamplesStored]!;
+    this.samples += samplesOf(scrape);
     this.fromMs = Math.min(this.fromMs, timeMs);
     this.untilMs = Math.max(this.untilMs, timeMs);
     if (at === this.count - 1) this.lastSlot = scrape.facts[factSlot]!;
@@ -213,4 +215,17 @@ export function chunksOf(scrapes: readonly HeldScrape[]): Chunk[] {
       return chunk;
     });
   });
+}
+
+/** How many it stored. */
+function samplesOf({ facts, layout, values }: HeldScrape): number {
+  if (outcomes[facts[factOutcome]!] === "partial") return countPresent(values, layout.rows.length);
+  return facts[factSamplesRelabelled]!;
+}
+
+export function countPresent(values: Float64Array, rows: number): number {
+  const words = wordsOf(values);
+  let present = 0;
+  for (let i = 0; i < rows; i++) if (!isAbsent(words, i)) present++;
+  return present;
 }

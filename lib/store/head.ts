@@ -17,8 +17,7 @@ import {
 import type { MetricFamily } from "#/lib/model/layout.ts";
 import { reportRows, type Scrape } from "#/lib/model/scrape.ts";
 import type { MatcherSets, SampleSource, Selection, SeriesSamples, TimeRange } from "#/lib/model/source.ts";
-import { isAbsent, wordsOf } from "#/lib/model/value.ts";
-import { type Chunk, encodeFacts } from "#/lib/store/chunk.ts";
+import { type Chunk, countPresent, encodeFacts } from "#/lib/store/chunk.ts";
 import { Dictionary, isReportRow } from "#/lib/store/dictionary.ts";
 import { hasLabel, Plan, TargetIndex } from "#/lib/store/index.ts";
 import { Timeline } from "#/lib/store/timeline.ts";
@@ -249,13 +248,6 @@ export class Head implements SampleSource {
     const row = this.#dictionary.row(number);
     return mergeLabels(timeline.target.labels, row.labels, row.name);
   }
-}
-
-function countPresent(values: Float64Array, rows: number): number {
-  const words = wordsOf(values);
-  let present = 0;
-  for (let i = 0; i < rows; i++) if (!isAbsent(words, i)) present++;
-  return present;
 }
 
 function distinctRows(layouts: Iterable<{ readonly rows: Uint32Array }>): number {

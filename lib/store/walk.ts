@@ -13,8 +13,8 @@ import {
   effectOfOutcome,
   factDurationUs,
   factOutcome,
+  factSamplesRelabelled,
   factSamplesScraped,
-  factSamplesStored,
   factSeriesAdded,
   factTime,
   outcomeFailed,
@@ -152,7 +152,7 @@ const reportColumns = [
   -1,
   factDurationUs,
   factSamplesScraped,
-  factSamplesStored,
+  factSamplesRelabelled,
   factSeriesAdded,
 ] as const satisfies readonly number[] & { readonly length: (typeof reportRows)["length"] };
 

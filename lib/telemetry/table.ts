@@ -69,6 +69,12 @@ export const metricTable = {
     labels: [],
     help: "Samples compacted into batches.",
   },
+  heliograph_secondary_samples_dropped_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Samples that metric_relabel_configs dropped.",
+  },
   heliograph_secondary_batches_total: {
     type: "counter",
     tiers: ["secondary"],
@@ -159,6 +165,12 @@ export const metricTable = {
     tiers: ["primary"],
     labels: ["job"],
     help: "Targets that were written down but cannot be scraped (a bad address, label or interval), by scrape config.",
+  },
+  heliograph_primary_dropped_targets: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Targets that relabel_configs dropped, by scrape config.",
   },
   heliograph_primary_generation: {
     type: "gauge",

@@ -7,8 +7,8 @@ import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { Disk } from "#/primary/discover/disk.ts";
 import { FileTargets, type SourceProblem } from "#/primary/discover/file.ts";
-import { type StaticTargets, staticTargets } from "#/primary/discover/static.ts";
-import { jobOf, type RefusedTarget, sameTarget } from "#/primary/discover/target.ts";
+import { staticTargets } from "#/primary/discover/static.ts";
+import { type FoundTargets, jobOf, type RefusedTarget, sameTarget } from "#/primary/discover/target.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
 /** Twice what 20 secondaries of ordinary capacity scrape; more are left out, so that a runaway list cannot end the process. */
@@ -16,7 +16,7 @@ const targetsMax = 200_000;
 
 interface JobSources {
   readonly job: string;
-  readonly static: StaticTargets;
+  readonly static: FoundTargets;
   readonly files: readonly FileTargets[];
 }
 
@@ -99,6 +99,8 @@ export class Discovery {
       const labels = { job: source.job };
       this.#metrics.set("heliograph_primary_discovered_targets", byId.size - before, labels);
       this.#metrics.set("heliograph_primary_refused_targets", refusedOf(source).length, labels);
+      const dropped = source.files.reduce((sum, file) => sum + file.dropped(), source.static.dropped);
+      this.#metrics.set("heliograph_primary_dropped_targets", dropped, labels);
     }
     if (overflow > 0 && this.#overflow === 0) {
       this.#log.error(

@@ -12,7 +12,7 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { Disk } from "#/primary/discover/disk.ts";
 import { listBytesMax, parseTargetList } from "#/primary/discover/list.ts";
-import { type Job, type RefusedTarget, targetsOf } from "#/primary/discover/target.ts";
+import { type FoundTargets, type Job, type RefusedTarget, targetsOf } from "#/primary/discover/target.ts";
 import { durationMs, type ScrapeConfig } from "#/topology/schema.ts";
 
 /** Writers make several changes in a row: they are read once none came for this long … */
@@ -39,10 +39,8 @@ export interface SourceProblem {
   readonly targetsKept: number;
 }
 
-interface FileState {
+interface FileState extends FoundTargets {
   readonly digest: string;
-  readonly targets: readonly Target[];
-  readonly refused: readonly RefusedTarget[];
 }
 
 /** The targets of one file_sd_config. */
@@ -104,6 +102,10 @@ export class FileTargets {
 
   refused(): readonly RefusedTarget[] {
     return [...this.#files.values()].flatMap((state) => state.refused);
+  }
+
+  dropped(): number {
+    return [...this.#files.values()].reduce((sum, state) => sum + state.dropped, 0);
   }
 
   problems(): readonly SourceProblem[] {
@@ -176,8 +178,13 @@ export class FileTargets {
       const bytes = await this.#disk.read(path, listBytesMax + 1);
       const digest = contentId(bytes);
       if (known?.digest !== digest) {
-        const { targets, refused } = targetsOf(this.#job, parseTargetList(bytes, path));
-        this.#files.set(path, { digest, targets, refused });
+        const groups = parseTargetList(bytes, path);
+        const found = targetsOf(
+          this.#job,
+          groups.map(({ labels, targets }) => ({ targets, labels: { ...labels, __meta_filepath: path } })),
+        );
+        this.#files.set(path, { digest, ...found });
+        const { refused } = found;
         for (const { address, message } of refused.slice(0, refusedLoggedMax)) {
           this.#log.warn({ file: path, address, message, refused: refused.length }, "A target is refused.");
         }

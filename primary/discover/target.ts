@@ -1,13 +1,16 @@
-// From an address and labels to a target, by Prometheus' rules (scrape/target.go, PopulateLabels, version 2): what `__` labels
-// say, which port a scheme has, what `instance` is, and which URL comes of it.
+// From an address and labels to a target, by Prometheus' rules (scrape/target.go, PopulateLabels, version 2): what relabelling
+// makes of them, what `__` labels say, which port a scheme has, what `instance` is, and which URL comes of it.
 
 import { compareText, type Labels, labelsOf } from "#/lib/model/labels.ts";
+import { type LabelMap, labelNamePattern, metricRelabelOf, Relabelling } from "#/lib/model/relabel.ts";
 import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts";
 import { splitHostPort, targetAddressFault } from "#/topology/address.ts";
 import { showValue } from "#/topology/problem.ts";
+import { rulesOf } from "#/topology/relabel.ts";
 import {
   type Datacenter,
   durationMs,
+  durationText,
   isDuration,
   type ScrapeConfig,
   scrapeIntervalMsMin,
@@ -28,6 +31,7 @@ export interface Job {
   readonly interval: string;
   readonly timeout: string;
   readonly options: ScrapeOptions;
+  readonly relabelling: Relabelling;
   /** Added where a target has none of that name. */
   readonly datacenterLabels: Labels;
   /** The data centre's and region's labels: no target may say otherwise. */
@@ -40,6 +44,14 @@ export interface RefusedTarget {
   readonly message: string;
 }
 
+/** What the groups of one source come to. */
+export interface FoundTargets {
+  readonly targets: readonly Target[];
+  readonly refused: readonly RefusedTarget[];
+  /** How many `relabel_configs` left out. */
+  readonly dropped: number;
+}
+
 /** Longer ones are mistakes, and would be carried with every generation. */
 const labelBytesMax = 4096;
 const labelsMax = 64;
@@ -47,6 +59,8 @@ const labelsMax = 64;
 export function jobOf(topology: Topology, datacenter: Datacenter, config: ScrapeConfig): Job {
   const defaults = topology.scrape_defaults;
   const interval = config.scrape_interval ?? defaults.scrape_interval;
+  const metricRules = rulesOf(config.metric_relabel_configs);
+  const placeNames = [topology.label_names.datacenter, topology.label_names.region];
   // As in Prometheus: the default timeout yields to a shorter interval; one of the job's own was checked against it.
   const tooLong = durationMs(defaults.scrape_timeout) > durationMs(interval);
   return {
@@ -62,7 +76,9 @@ export function jobOf(topology: Topology, datacenter: Datacenter, config: Scrape
       labelNameLengthLimit: config.label_name_length_limit,
       labelValueLengthLimit: config.label_value_length_limit,
       bodyBytesMax: sizeBytes(config.body_size_limit),
+      ...(metricRules.length > 0 && { metricRelabel: metricRelabelOf(metricRules, placeNames.toSorted(compareText)) }),
     },
+    relabelling: new Relabelling(rulesOf(config.relabel_configs)),
     datacenterLabels: labelsOf(datacenter.labels),
     placeLabels: [
       [topology.label_names.datacenter, datacenter.name],
@@ -71,26 +87,30 @@ export function jobOf(topology: Topology, datacenter: Datacenter, config: Scrape
   };
 }
 
-export function targetsOf(
-  job: Job,
-  groups: readonly TargetGroup[],
-): { readonly targets: readonly Target[]; readonly refused: readonly RefusedTarget[] } {
+export function targetsOf(job: Job, groups: readonly TargetGroup[]): FoundTargets {
   const targets: Target[] = [];
   const refused: RefusedTarget[] = [];
+  let dropped = 0;
   for (const group of groups) {
     for (const address of group.targets) {
       const made = targetOf(job, address, group.labels);
       if (typeof made === "string") refused.push({ address, message: made });
+      else if (made === undefined) dropped += 1;
       else targets.push(made);
     }
   }
-  return { targets, refused };
+  return { targets, refused, dropped };
 }
 
-/** The target, or why there is none. */
-export function targetOf(job: Job, address: string, givenLabels: Readonly<Record<string, string>>): Target | string {
+/** The target, or why there is none; undefined when its relabelling drops it. */
+export function targetOf(
+  job: Job,
+  address: string,
+  givenLabels: Readonly<Record<string, string>>,
+): Target | string | undefined {
   const labels = populated(job, address, givenLabels);
-  const scheme = labels.get("__scheme__")!;
+  if (job.relabelling.apply(labels) !== undefined) return undefined;
+  const scheme = labels.get("__scheme__") ?? "http";
   if (scheme !== "http" && scheme !== "https") return `__scheme__: expected http or https, got ${showValue(scheme)}`;
   const given = labels.get("__address__") ?? "";
   const fault = targetAddressFault(given);
@@ -120,29 +140,34 @@ export function sameTarget(a: Target, b: Target): boolean {
     a.options.labelLimit === b.options.labelLimit &&
     a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
     a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
-    a.options.bodyBytesMax === b.options.bodyBytesMax
+    a.options.bodyBytesMax === b.options.bodyBytesMax &&
+    a.options.metricRelabel?.id === b.options.metricRelabel?.id
   );
 }
 
-/** The target's own labels, and the job's where it has none; an empty value is none. */
-function populated(job: Job, address: string, givenLabels: Readonly<Record<string, string>>): Map<string, string> {
+/** The target's own labels, and the job's where it has none, sorted; an empty value is none. */
+function populated(job: Job, address: string, givenLabels: Readonly<Record<string, string>>): LabelMap {
   const labels = new Map<string, string>([
     ["job", job.name],
-    ["__scrape_interval__", job.interval],
-    ["__scrape_timeout__", job.timeout],
+    ["__scrape_interval__", durationText(durationMs(job.interval))],
+    ["__scrape_timeout__", durationText(durationMs(job.timeout))],
     ["__metrics_path__", job.config.metrics_path],
     ["__scheme__", job.config.scheme],
   ]);
   for (const [name, value] of Object.entries(givenLabels)) if (value !== "") labels.set(name, value);
-  // As in Prometheus, a parameter of the job wins over the target's.
-  for (const name of Object.keys(job.config.params)) labels.delete(`__param_${name}`);
+  // As in Prometheus, a parameter of the job wins over the target's, and a rule sees the first of its values.
+  for (const [name, [first]] of Object.entries(job.config.params)) {
+    if (first === undefined) continue;
+    labels.set(`__param_${name}`, first);
+    if (first === "") labels.delete(`__param_${name}`);
+  }
   if (address !== "") labels.set("__address__", address);
-  return labels;
+  return new Map(labelsOf(labels));
 }
 
 function timesOf(labels: ReadonlyMap<string, string>): { intervalMs: number; timeoutMs: number } | string {
-  const interval = labels.get("__scrape_interval__")!;
-  const timeout = labels.get("__scrape_timeout__")!;
+  const interval = labels.get("__scrape_interval__") ?? "";
+  const timeout = labels.get("__scrape_timeout__") ?? "";
   const badDuration = (value: string) => `expected a duration like 15s or 1m30s, got ${showValue(value)}`;
   if (!isDuration(interval)) return `__scrape_interval__: ${badDuration(interval)}`;
   if (!isDuration(timeout)) return `__scrape_timeout__: ${badDuration(timeout)}`;
@@ -158,13 +183,14 @@ function urlOf(job: Job, origin: string, labels: ReadonlyMap<string, string>): s
   const params = new Map<string, readonly string[]>(Object.entries(job.config.params));
   for (const [label, value] of labels) {
     if (!label.startsWith("__param_")) continue;
-    params.set(label.slice("__param_".length), [value]);
+    const name = label.slice("__param_".length);
+    params.set(name, [value, ...(params.get(name) ?? []).slice(1)]);
   }
   const query = [...params]
     .sort(([a], [b]) => compareText(a, b))
     .flatMap(([name, values]) => values.map((value) => `${queryEscape(name)}=${queryEscape(value)}`))
     .join("&");
-  const path = labels.get("__metrics_path__")!;
+  const path = labels.get("__metrics_path__") ?? "";
   return `${origin}${path.startsWith("/") ? "" : "/"}${pathEscape(path)}${query ? `?${query}` : ""}`;
 }
 
@@ -199,6 +225,8 @@ function visibleLabels(job: Job, labels: ReadonlyMap<string, string>): Labels {
 function labelsFault(labels: Labels): string | undefined {
   if (labels.length > labelsMax) return `expected at most ${labelsMax} labels, got ${labels.length}`;
   for (const [name, value] of labels) {
+    if (!labelNamePattern.test(name))
+      return `expected a label name of letters, digits and underscores, got ${showValue(name)}`;
     const bytes = Buffer.byteLength(name) + Buffer.byteLength(value);
     if (bytes > labelBytesMax) return `label ${showValue(name)}: expected at most ${labelBytesMax} bytes, got ${bytes}`;
     if (!value.isWellFormed()) return `label ${showValue(name)}: expected valid Unicode, got ${showValue(value)}`;

@@ -3,7 +3,8 @@
 // A target exposes the same lines in the same order, scrape after scrape, and like targets expose the same lines too. What a
 // body's lines have before their values is its *shape*: kept once for all targets that share it, with the layout that follows
 // from it. A new body is walked beside its target's last shape; while the bytes are equal only values are read. A body that
-// differs is read whole and gets another shape, known ones found by their content.
+// differs is read whole and gets another shape, known ones found by their content. Metric relabelling comes after that, and
+// is nothing but choosing rows (relabel.ts).
 
 import { Buffer, isUtf8 } from "node:buffer";
 
@@ -27,6 +28,13 @@ import {
   type ExpositionFormat,
   ExpositionReader,
 } from "#/secondary/scrape/parse.ts";
+import {
+  BadRelabelling,
+  LayoutRelabeller,
+  type RelabelledLayout,
+  rowDropped,
+  type TargetRelabelling,
+} from "#/secondary/scrape/relabel.ts";
 
 /**
  * Distinct series that one scrape may bring. Learning them takes about 0.5 s of the event loop and 100 MB, which is what the
@@ -63,6 +71,10 @@ export interface TargetReading {
   readonly context: string;
   /** Of its last body that could be read. */
   shape: Shape | undefined;
+  /** Made when it is first needed, where the target has metric relabelling. */
+  relabelling: TargetRelabelling | undefined;
+  /** Of its last body; held so that it is not made anew. */
+  relabelled: RelabelledLayout | undefined;
 }
 
 interface Shape {
@@ -74,8 +86,8 @@ interface Shape {
   readonly rowOf: Int32Array;
   readonly layout: Layout;
   readonly samples: number;
-  readonly duplicates: number;
-  extents: Extents | undefined;
+  /** The row of each sample whose series a line before it has already. */
+  readonly duplicatesOf: readonly number[];
 }
 
 const noSample = -1;
@@ -90,6 +102,8 @@ export type Reading =
       readonly timestamps: readonly RowTimestamp[];
       readonly exemplars: readonly RowExemplar[];
       readonly samplesScraped: number;
+      /** Samples that metric relabelling dropped. */
+      readonly dropped: number;
       readonly refused: Refusals;
     }
   | {
@@ -111,7 +125,14 @@ export function targetReading(target: Target, previous?: TargetReading): TargetR
     ? `h${labelsKey(target.labels)}`
     : `n${names.map((name) => `${name.length}:${name}`).join("")}`;
   const shape = previous?.context === context ? previous.shape : undefined;
-  return { target, labelNames: new Set(names), context, shape };
+  return {
+    target,
+    labelNames: new Set(names),
+    context,
+    shape,
+    relabelling: undefined,
+    relabelled: previous?.relabelled,
+  };
 }
 
 /** A line's head, understood. */
@@ -129,12 +150,16 @@ export class BodyReader {
   readonly #recent = new HalvedCache<Shape>({ entriesMax: recentShapesMax });
   readonly #shapes = new Interned<Shape>();
   readonly #layouts = new Interned<Layout>();
+  readonly #relabeller = new LayoutRelabeller(this.#layouts);
+  /** Of each layout with each target's label names; wanted only where a target has limits on labels. */
+  readonly #extents = new WeakMap<Layout, Map<string, Extents>>();
   readonly #values = new DecimalColumn(1024);
   readonly #spare = new DecimalColumn(1);
   #timestamps: RowTimestamp[] = [];
   #exemplars: RowExemplar[] = [];
-  #ahead = 0;
-  #behind = 0;
+  /** Rows with timestamps too far from now. */
+  readonly #ahead: number[] = [];
+  readonly #behind: number[] = [];
 
   /** `nowMs` is when the scrape began: what timestamps are held against. */
   read(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
@@ -150,34 +175,71 @@ export class BodyReader {
     }
     reading.shape = shape;
     if (this.#recent.get(context) !== shape) this.#recent.set(context, shape);
-    const found = shape;
-    const exceeded = exceededLimit(
-      reading.target,
-      () => (found.extents ??= extentsOf(found.layout, reading.labelNames)),
-    );
-    if (exceeded)
-      return { outcome: "failed_label_limit", error: exceeded, samplesScraped: shape.samples, tooMuch: false };
-    const refused = {
-      duplicate_series: shape.duplicates,
-      timestamp_ahead: this.#ahead,
-      timestamp_behind: this.#behind,
-    };
+    this.#values.length = shape.layout.rows.length;
+    try {
+      return this.#judge(reading, shape, this.#relabelled(reading, shape));
+    } catch (error) {
+      if (!(error instanceof BadRelabelling)) throw error;
+      return { outcome: "failed_parse", error: error.message, samplesScraped: shape.samples, tooMuch: false };
+    }
+  }
+
+  /** What the target's rules make of it; undefined when it has none. What was read of the rows is brought into line. */
+  #relabelled(reading: TargetReading, shape: Shape): RelabelledLayout | undefined {
+    const { metricRelabel } = reading.target.options;
+    if (!metricRelabel) return undefined;
+    reading.relabelling ??= this.#relabeller.ofTarget(reading.target, metricRelabel);
+    const relabelled = this.#relabeller.relabel(shape.layout, reading.relabelling);
+    reading.relabelled = relabelled;
+    const { kept, rowOf } = relabelled;
+    this.#values.keep(kept);
+    const moved = <T extends { readonly row: number }>(entries: readonly T[]) =>
+      entries.filter(({ row }) => rowOf[row]! >= 0).map((entry) => ({ ...entry, row: rowOf[entry.row]! }));
+    if (this.#timestamps.length > 0) this.#timestamps = moved(this.#timestamps);
+    if (this.#exemplars.length > 0) this.#exemplars = moved(this.#exemplars);
+    return relabelled;
+  }
+
+  /** Holds the limits against what is left, and counts. */
+  #judge(reading: TargetReading, shape: Shape, relabelled: RelabelledLayout | undefined): Reading {
+    const layout = relabelled?.layout ?? shape.layout;
+    const { samples, duplicatesOf } = shape;
+    const exceeded = exceededLimit(reading.target, () => this.#extentsOf(layout, reading));
+    if (exceeded) return { outcome: "failed_label_limit", error: exceeded, samplesScraped: samples, tooMuch: false };
+    const isLeft = (row: number) => relabelled === undefined || relabelled.rowOf[row]! >= 0;
+    const isDropped = (row: number) => relabelled?.rowOf[row] === rowDropped;
+    const ahead = this.#ahead.length > 0 ? this.#ahead.filter(isLeft).length : 0;
+    const behind = this.#behind.length > 0 ? this.#behind.filter(isLeft).length : 0;
+    const stored = layout.rows.length - ahead - behind;
+    const dropped = (relabelled ? countOf(relabelled.rowOf, rowDropped) : 0) + duplicatesOf.filter(isDropped).length;
     const { sampleLimit } = reading.target.options;
-    const stored = shape.layout.rows.length - this.#ahead - this.#behind;
     if (sampleLimit > 0 && stored > sampleLimit) {
       const error = `sample_limit exceeded: expected at most ${sampleLimit} samples, got ${stored}`;
-      return { outcome: "failed_sample_limit", error, samplesScraped: shape.samples, tooMuch: false };
+      return { outcome: "failed_sample_limit", error, samplesScraped: samples, tooMuch: false };
     }
-    this.#values.length = shape.layout.rows.length;
     return {
-      outcome: stored === shape.samples ? "stored" : "partial",
-      layout: shape.layout,
+      outcome: stored + dropped === samples ? "stored" : "partial",
+      layout,
       values: this.#values,
       timestamps: this.#timestamps,
       exemplars: this.#exemplars,
-      samplesScraped: shape.samples,
-      refused,
+      samplesScraped: samples,
+      dropped,
+      refused: {
+        duplicate_series: samples - dropped - layout.rows.length,
+        timestamp_ahead: ahead,
+        timestamp_behind: behind,
+      },
     };
+  }
+
+  #extentsOf(layout: Layout, reading: TargetReading): Extents {
+    let byContext = this.#extents.get(layout);
+    if (!byContext) this.#extents.set(layout, (byContext = new Map()));
+    const key = [...reading.labelNames].join();
+    let extents = byContext.get(key);
+    if (!extents) byContext.set(key, (extents = extentsOf(layout, reading.labelNames)));
+    return extents;
   }
 
   /** The shape that the body turns out to have, its values read; undefined when it has none of those at hand. */
@@ -240,7 +302,8 @@ export class BodyReader {
     const lines = new Lines();
     const rows: { readonly head: KnownHead; readonly labels: Labels }[] = [];
     const families = new Families();
-    const seen = new Set<string>();
+    const seen = new Map<string, number>();
+    const duplicatesOf: number[] = [];
     let samples = 0;
     this.#begin();
     for (;;) {
@@ -257,7 +320,9 @@ export class BodyReader {
       const labels = rowLabels(head.labels, reading.labelNames, reading.target.options.honorLabels);
       const key = seriesKey(head, labels, reading);
       samples++;
-      if (seen.has(key)) {
+      const before = seen.get(key);
+      if (before !== undefined) {
+        duplicatesOf.push(before);
         reader.tail(this.#spare, 0);
         lines.add(reader.lineStart, headEnd, duplicateSample);
         continue;
@@ -269,8 +334,8 @@ export class BodyReader {
           `expected at most ${seriesPerScrapeMax} series in one scrape, got more`,
         );
       }
-      seen.add(key);
       const row = rows.length;
+      seen.set(key, row);
       rows.push({ head, labels });
       values.reserve(row + 1);
       reader.tail(values, row);
@@ -300,8 +365,7 @@ export class BodyReader {
       rowOf: lines.rowOf(),
       layout,
       samples,
-      duplicates: samples - rows.length,
-      extents: undefined,
+      duplicatesOf,
     };
     this.#shapes.set(key, shape);
     return shape;
@@ -341,8 +405,8 @@ export class BodyReader {
   #begin(): void {
     if (this.#timestamps.length > 0) this.#timestamps = [];
     if (this.#exemplars.length > 0) this.#exemplars = [];
-    this.#ahead = 0;
-    this.#behind = 0;
+    this.#ahead.length = 0;
+    this.#behind.length = 0;
   }
 
   /** Takes what the last tail had beside its value. */
@@ -352,10 +416,10 @@ export class BodyReader {
     const { timestampMs } = reader;
     if (timestampMs > nowMs + timestampAheadMsMax) {
       this.#values.setAbsent(row);
-      this.#ahead++;
+      this.#ahead.push(row);
     } else if (timestampMs < nowMs - timestampBehindMsMax) {
       this.#values.setAbsent(row);
-      this.#behind++;
+      this.#behind.push(row);
     } else this.#timestamps.push({ row, timestampMs });
   }
 }
@@ -376,6 +440,12 @@ function outcomeOf(
     default:
       return code satisfies never;
   }
+}
+
+function countOf(numbers: Int32Array, wanted: number): number {
+  let count = 0;
+  for (let i = 0; i < numbers.length; i++) if (numbers[i] === wanted) count++;
+  return count;
 }
 
 /** How many series the layout has that the one before had not; all of them when there was none. */

@@ -12,6 +12,8 @@ export interface Extents {
   readonly labels: Extent;
   readonly nameBytes: Extent;
   readonly valueBytes: Extent;
+  /** The target's labels that some series has as the target gives them. */
+  readonly targetNames: ReadonlySet<string>;
 }
 
 interface Extent {
@@ -24,16 +26,17 @@ interface Extent {
 export function exceededLimit(target: Target, extents: () => Extents): string | undefined {
   const { labelLimit, labelNameLengthLimit, labelValueLengthLimit } = target.options;
   if (labelLimit === 0 && labelNameLengthLimit === 0 && labelValueLengthLimit === 0) return undefined;
-  const { labels, nameBytes, valueBytes } = extents();
+  const { labels, nameBytes, targetNames, valueBytes } = extents();
   if (labels.max === 0) return undefined;
   if (labelLimit > 0 && labels.max > labelLimit) {
     return `label_limit exceeded by ${labels.metric}: expected at most ${labelLimit} labels, got ${labels.max}`;
   }
-  const nameBytesMax = Math.max(nameBytes.max, ...target.labels.map(([name]) => Buffer.byteLength(name)));
+  const left = target.labels.filter(([name]) => targetNames.has(name));
+  const nameBytesMax = Math.max(nameBytes.max, ...left.map(([name]) => Buffer.byteLength(name)));
   if (labelNameLengthLimit > 0 && nameBytesMax > labelNameLengthLimit) {
     return `label_name_length_limit exceeded by ${nameBytes.metric}: expected at most ${labelNameLengthLimit} bytes, got ${nameBytesMax}`;
   }
-  const valueBytesMax = Math.max(valueBytes.max, ...target.labels.map(([, value]) => Buffer.byteLength(value)));
+  const valueBytesMax = Math.max(valueBytes.max, ...left.map(([, value]) => Buffer.byteLength(value)));
   if (labelValueLengthLimit > 0 && valueBytesMax > labelValueLengthLimit) {
     return `label_value_length_limit exceeded by ${valueBytes.metric}: expected at most ${labelValueLengthLimit} bytes, got ${valueBytesMax}`;
   }
@@ -45,19 +48,25 @@ export function extentsOf(layout: Layout, targetNames: ReadonlySet<string>): Ext
   let labels: Extent = { max: 0, metric: "" };
   let nameBytes: Extent = { max: metricNameLabel.length, metric: "" };
   let valueBytes: Extent = { max: 0, metric: "" };
+  const overlaid = new Map<string, number>();
   for (const row of layout.rows) {
     const metric = row.name;
     let count = targetNames.size + 1;
     valueBytes = larger(valueBytes, Buffer.byteLength(row.name), metric);
     for (const [name, value] of row.labels) {
-      if (value === "") count--;
-      else if (!targetNames.has(name)) count++;
+      if (targetNames.has(name)) overlaid.set(name, (overlaid.get(name) ?? 0) + 1);
+      if (value === "") {
+        count--;
+        continue;
+      }
+      if (!targetNames.has(name)) count++;
       nameBytes = larger(nameBytes, Buffer.byteLength(name), metric);
       valueBytes = larger(valueBytes, Buffer.byteLength(value), metric);
     }
     labels = larger(labels, count, metric);
   }
-  return { labels, nameBytes, valueBytes };
+  const left = new Set([...targetNames].filter((name) => (overlaid.get(name) ?? 0) < layout.rows.length));
+  return { labels, nameBytes, valueBytes, targetNames: left };
 }
 
 function larger(extent: Extent, max: number, metric: string): Extent {

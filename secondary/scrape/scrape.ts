@@ -45,6 +45,8 @@ export interface LastScrape {
   readonly beganMs: number;
   readonly durationUs: number;
   readonly samples: number;
+  /** By metric relabelling. */
+  readonly dropped: number;
   readonly refused: Refusals | undefined;
 }
 
@@ -133,19 +135,20 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     reading: Extract<Reading, { layout: Layout }>,
     added: number,
   ): void {
-    const { layout, outcome, refused, samplesScraped } = reading;
+    const { dropped, layout, outcome, refused, samplesScraped } = reading;
     let seriesRefused = 0;
     for (const reason of refusalReasons) {
       if (refused[reason] === 0) continue;
       seriesRefused += refused[reason];
       this.#metrics.add("heliograph_secondary_series_refused_total", refused[reason], { reason });
     }
-    const samples = samplesScraped - seriesRefused;
+    const samples = samplesScraped - dropped - seriesRefused;
     state.layout = layout;
     const { slot, generation, durationUs } = facts;
-    state.last = { slot, generation, outcome, error: "", beganMs, durationUs, samples, refused };
+    state.last = { slot, generation, outcome, error: "", beganMs, durationUs, samples, dropped, refused };
     this.#metrics.add("heliograph_secondary_scrapes_total", 1, { outcome });
     this.#metrics.add("heliograph_secondary_samples_total", samples);
+    if (dropped > 0) this.#metrics.add("heliograph_secondary_samples_dropped_total", dropped);
     this.#emit({
       target: state.scraped,
       facts: { ...facts, outcome, samplesScraped, seriesRefused, seriesAdded: added },
@@ -164,7 +167,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     samplesScraped: number,
   ): void {
     const { slot, generation, durationUs } = facts;
-    state.last = { slot, generation, outcome, error, beganMs, durationUs, samples: 0, refused: undefined };
+    state.last = { slot, generation, outcome, error, beganMs, durationUs, samples: 0, dropped: 0, refused: undefined };
     this.#metrics.add("heliograph_secondary_scrapes_total", 1, { outcome });
     this.#emit({
       target: state.scraped,

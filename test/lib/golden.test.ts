@@ -21,6 +21,7 @@ import {
   goldenBytes,
   goldenGeneration,
   goldenJson,
+  goldenRelabelGeneration,
   readGoldenBatches,
 } from "#/test/support/golden.ts";
 
@@ -30,6 +31,7 @@ t.comment(`SEED=${seed}`);
 const batches = [1, 2, 3].map((number) => goldenBytes(`batch-v1-${number}.bin`));
 const batchesMean = goldenJson<GoldenBatch[]>("batch-v1.json");
 const generation = goldenBytes("generation-v1.bin");
+const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
 const refuseBatch = (code: BadBatch["code"], offset: number, message: string) => new BadBatch(code, offset, message);
 
 t.test("the batches of version 1 mean what they meant", (t) => {
@@ -40,6 +42,18 @@ t.test("the batches of version 1 mean what they meant", (t) => {
 t.test("the generation of version 1 means what it meant", (t) => {
   t.same(decodeGeneration(generation), goldenJson("generation-v1.json"));
   t.same(goldenJson("generation-v1.json"), goldenGeneration());
+  t.end();
+});
+
+t.test("rules for metric relabelling in a generation of version 1 mean what they meant", (t) => {
+  t.same(decodeGeneration(relabelGeneration), goldenJson("generation-v1-relabel.json"));
+  t.same(goldenJson("generation-v1-relabel.json"), goldenRelabelGeneration());
+  t.equal(relabelGeneration[5], 1, "who does not know the rules is told by a flag");
+  t.equal(generation[5], 0);
+  const unknown = Uint8Array.from(relabelGeneration);
+  unknown[5] = 3;
+  new DataView(unknown.buffer).setUint32(unknown.length - 4, crc32(unknown.subarray(0, -4)), true);
+  t.throws(() => decodeGeneration(unknown), { code: "bad_version", message: /expected no unknown flags, got 0x2$/ });
   t.end();
 });
 
@@ -77,8 +91,8 @@ t.test("a mutated batch is refused or read, within bounds, and what is refused c
 t.test("a mutated generation is refused or read, within bounds", (t) => {
   const random = seededRandom(seed);
   const codes: Record<string, number> = {};
-  for (let i = 0; i < 2000; i++) {
-    const broken = mutated(generation, random.below);
+  for (let i = 0; i < 4000; i++) {
+    const broken = mutated(i % 2 === 0 ? generation : relabelGeneration, random.below);
     try {
       decodeGeneration(broken);
       codes.read = (codes.read ?? 0) + 1;

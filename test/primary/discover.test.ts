@@ -10,6 +10,7 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { Discovery } from "#/primary/discover/discover.ts";
 import { type Disk, systemDisk } from "#/primary/discover/disk.ts";
 import { BadTargetList, parseTargetList } from "#/primary/discover/list.ts";
+import { sameTarget } from "#/primary/discover/target.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { formatProblem } from "#/topology/problem.ts";
@@ -257,6 +258,76 @@ t.test("a scrape config's options reach its targets", async (t) => {
     bodyBytesMax: 5120,
   });
 });
+
+t.test("relabelling comes before everything else is made of a target's labels", async (t) => {
+  const { discovery, metrics } = await discover(
+    t,
+    `  - job_name: probe
+    scrape_interval: 60s
+    params: { module: [http_2xx, second] }
+    relabel_configs:
+      - { source_labels: [__address__], target_label: __param_target }
+      - { source_labels: [__param_target], regex: "https?://([^/]+).*", target_label: site }
+      - { source_labels: [__param_module, __scrape_interval__, __scheme__, __metrics_path__], target_label: seen }
+      - { source_labels: [__meta_filepath], regex: ".*/(.+)[.]yml", target_label: file }
+      - { action: labelmap, regex: "__meta_(site_.+)" }
+      - { source_labels: [site], regex: internal.*, action: drop }
+      - { target_label: __param_module, replacement: tcp }
+      - { source_labels: [kind], regex: slow, target_label: __scrape_interval__, replacement: 5m }
+      - { source_labels: [kind], regex: bad, target_label: __address__, replacement: "" }
+      - { source_labels: [site], target_label: __tmp_site }
+      - { source_labels: [__tmp_site, kind], regex: "(.*);named", target_label: instance }
+      - { regex: kind, action: labeldrop }
+      - { target_label: __address__, source_labels: [__address__], regex: "http.*", replacement: "127.0.0.1:9115" }
+      - { target_label: __metrics_path__, replacement: /probe }
+    file_sd_configs: [{ files: [sites.yml] }]
+`,
+    {
+      files: {
+        "/etc/heliograph/sites.yml": `- targets: ["https://a.example/x"]
+  labels: { kind: slow, __meta_site_owner: web }
+- targets: ["http://b.example"]
+  labels: { kind: named }
+- targets: ["http://internal.example", "http://internal2.example"]
+- targets: ["http://c.example"]
+  labels: { kind: bad }
+`,
+      },
+    },
+  );
+  t.same(
+    shown(discovery.targets()),
+    [
+      'http://127.0.0.1:9115/probe?module=tcp&module=second&target=https%3A%2F%2Fa.example%2Fx {"file":"sites","instance":"127.0.0.1:9115","job":"probe","seen":"http_2xx;1m;http;/metrics","site":"a.example","site_owner":"web"} 300s 10s',
+      'http://127.0.0.1:9115/probe?module=tcp&module=second&target=http%3A%2F%2Fb.example {"file":"sites","instance":"b.example","job":"probe","seen":"http_2xx;1m;http;/metrics","site":"b.example"} 60s 10s',
+    ].sort(),
+  );
+  t.equal(metrics.get("heliograph_primary_dropped_targets", { job: "probe" }), 2);
+  t.same(discovery.refused(), [
+    { address: "http://c.example", message: 'expected host:port with a port up to 65535, got ""', job: "probe" },
+  ]);
+});
+
+t.test(
+  "rules for series travel with a scrape config's options, and a change of them is one of the targets",
+  async (t) => {
+    const configs = (regex: string) => `  - job_name: node
+    metric_relabel_configs: [{ source_labels: [__name__], regex: ${regex}, action: drop }]
+    static_configs: [{ targets: ["10.0.0.1:9100"] }]
+`;
+    const [a] = (await discover(t, configs("go_.*"))).discovery.targets();
+    t.match(a!.options.metricRelabel, {
+      rules: [
+        { action: "drop", sourceLabels: ["__name__"], separator: ";", regex: "go_.*", modulus: 0, targetLabel: "" },
+      ],
+      placeLabels: ["datacenter", "region"],
+    });
+    const [same] = (await discover(t, configs("go_.*"))).discovery.targets();
+    const [other] = (await discover(t, configs("py_.*"))).discovery.targets();
+    t.ok(sameTarget(a!, same!));
+    t.notOk(sameTarget(a!, other!));
+  },
+);
 
 t.test("targets are distinct and sorted by id, also when two sources name them", async (t) => {
   const { discovery, changes } = await discover(

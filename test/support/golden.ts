@@ -9,6 +9,7 @@ import { encodeGeneration } from "#/lib/codec/generation.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import { type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
+import { metricRelabelOf, type RelabelRule, relabelDefaults } from "#/lib/model/relabel.ts";
 import {
   testColumn,
   testFacts,
@@ -215,6 +216,31 @@ export function goldenGeneration(): Generation {
   };
 }
 
+/** Later in version 1: with rules for metric relabelling. */
+export function goldenRelabelGeneration(): Generation {
+  const plain = goldenGeneration();
+  const rules: RelabelRule[] = [
+    {
+      ...relabelDefaults,
+      action: "drop",
+      sourceLabels: ["__name__", "job"],
+      regex: "go_.*;node",
+      modulus: 0,
+      targetLabel: "",
+    },
+    { ...relabelDefaults, sourceLabels: ["küche"], regex: "(.+)", separator: "🍳", modulus: 0, targetLabel: "raum_$1" },
+    { ...relabelDefaults, action: "hashmod", sourceLabels: [], modulus: 1_000_000, targetLabel: "shard" },
+    { ...relabelDefaults, action: "labelmap", sourceLabels: [], modulus: 0, targetLabel: "", replacement: "x_$1" },
+  ];
+  const metricRelabel = metricRelabelOf(rules, ["datacenter", "region"]);
+  const targets = plain.targets.map(({ owner, target }) =>
+    target.job === "node"
+      ? { owner, target: { ...target, options: { ...target.options, metricRelabel } } }
+      : { owner, target },
+  );
+  return { ...plain, targets };
+}
+
 export function readGoldenBatches(batches: readonly Uint8Array[]): GoldenBatch[] {
   const decoder = new RunDecoder(testRun);
   return batches.map((bytes) => {
@@ -231,4 +257,7 @@ if (import.meta.main) {
   writeFileSync(`${directory}/batch-v1.json`, `${JSON.stringify(readGoldenBatches(batches), undefined, 2)}\n`);
   writeFileSync(`${directory}/generation-v1.bin`, encodeGeneration(goldenGeneration()));
   writeFileSync(`${directory}/generation-v1.json`, `${JSON.stringify(goldenGeneration(), undefined, 2)}\n`);
+  const relabel = goldenRelabelGeneration();
+  writeFileSync(`${directory}/generation-v1-relabel.bin`, encodeGeneration(relabel));
+  writeFileSync(`${directory}/generation-v1-relabel.json`, `${JSON.stringify(relabel, undefined, 2)}\n`);
 }

@@ -107,7 +107,7 @@ function samplesOfTarget(target: NaiveTarget, all: Map<string, { labels: Labels;
       up: isStored(facts.outcome) ? 1 : 0,
       scrape_duration_seconds: facts.durationUs / 1e6,
       scrape_samples_scraped: facts.samplesScraped,
-      scrape_samples_post_metric_relabeling: count,
+      scrape_samples_post_metric_relabeling: count + facts.seriesRefused,
       scrape_series_added: facts.seriesAdded,
     };
     for (const [name, value] of Object.entries(report)) {

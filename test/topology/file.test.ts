@@ -73,6 +73,8 @@ t.test("a small right file has no problem, and defaults where nothing is said", 
     label_name_length_limit: 0,
     label_value_length_limit: 0,
     body_size_limit: "64MiB",
+    relabel_configs: [],
+    metric_relabel_configs: [],
     static_configs: [{ targets: ["10.0.0.1:9100"], labels: {} }],
     file_sd_configs: [],
   });
@@ -114,6 +116,8 @@ t.test("a file of format version 1 is still read as it was then", async (t) => {
     label_name_length_limit: 200,
     label_value_length_limit: 300,
     body_size_limit: "10MB",
+    relabel_configs: [],
+    metric_relabel_configs: [],
     static_configs: [
       {
         targets: ["10.1.9.1:9115", "[2001:db8::9]:9115", "plain.example"],
@@ -195,10 +199,7 @@ t.test("what Prometheus has and Heliograph has not is refused by name", async (t
   t.same(config("kubernetes_sd_configs"), [
     `${at("kubernetes_sd_configs")}service discovery of this kind is not supported; use file_sd_configs`,
   ]);
-  t.same(config("relabel_configs"), [
-    `${at("relabel_configs")}relabelling of targets is not supported yet; set labels in static_configs or in the file_sd files`,
-  ]);
-  for (const key of ["basic_auth", "authorization", "tls_config", "proxy_url", "metric_relabel_configs", "oauth2"]) {
+  for (const key of ["basic_auth", "authorization", "tls_config", "proxy_url", "oauth2"]) {
     t.match(config(key)[0], /is not supported|are not supported/, key);
     t.equal(config(key).length, 1);
   }
