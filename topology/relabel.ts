@@ -1,13 +1,18 @@
 // Relabelling rules as they stand in the file: what Prometheus refuses of them (model/relabel, Config.Validate), refused in the
 // same cases, and as the rules that both tiers run.
 
-import { labelNamePattern, type RelabelAction, type RelabelRule, relabelDefaults } from "#/lib/model/relabel.ts";
+import {
+  labelNamePattern,
+  type RelabelAction,
+  type RelabelRule,
+  relabelDefaults,
+  relabelRulesMax,
+  relabelSourcesMax,
+} from "#/lib/model/relabel.ts";
 import { compileTest } from "#/lib/regex/regex.ts";
 import { type Finding, type Path, showValue } from "#/topology/problem.ts";
 import type { RelabelConfig } from "#/topology/schema.ts";
 
-/** Rules of one list; each is applied to every target or series. */
-const rulesMax = 500;
 /** Of one expression or replacement; they travel with every generation. */
 const textBytesMax = 8192;
 
@@ -45,10 +50,10 @@ export function checkRelabelConfigs(
   path: Path,
 ): Finding[] {
   const findings = configs
-    .slice(0, rulesMax)
+    .slice(0, relabelRulesMax)
     .flatMap((config, index) => checkRule(config, placeLabels, [...path, index]));
-  if (configs.length > rulesMax) {
-    findings.push(error(path, `expected at most ${rulesMax} rules, got ${configs.length}`));
+  if (configs.length > relabelRulesMax) {
+    findings.push(error(path, `expected at most ${relabelRulesMax} rules, got ${configs.length}`));
   }
   return findings;
 }
@@ -68,6 +73,10 @@ function actionOf(config: RelabelConfig): RelabelAction {
 }
 
 function checkTexts(config: RelabelConfig, path: Path): Finding[] {
+  if (config.source_labels.length > relabelSourcesMax) {
+    const message = `expected at most ${relabelSourcesMax} labels, got ${config.source_labels.length}`;
+    return [error([...path, "source_labels"], message)];
+  }
   return (["separator", "regex", "target_label", "replacement"] as const).flatMap((key) => {
     const bytes = Buffer.byteLength(config[key]);
     if (bytes > textBytesMax) return [error([...path, key], `expected at most ${textBytesMax} bytes, got ${bytes}`)];

@@ -4,13 +4,17 @@ import type { ByteReader } from "#/lib/bytes/reader.ts";
 import type { ByteWriter } from "#/lib/bytes/writer.ts";
 import type { Refuse } from "#/lib/codec/envelope.ts";
 import { readCount } from "#/lib/codec/layout.ts";
-import { type MetricRelabel, metricRelabelOf, Relabelling, relabelActions } from "#/lib/model/relabel.ts";
+import {
+  type MetricRelabel,
+  metricRelabelOf,
+  Relabelling,
+  relabelActions,
+  relabelRulesMax,
+  relabelSourcesMax,
+} from "#/lib/model/relabel.ts";
 
-/** Twice what a topology file may have in one list. */
-const rulesMax = 1000;
 /** Data centre and region, and room for what may come. */
 const placeLabelsMax = 16;
-const sourceLabelsMax = 10_000;
 
 export function writeMetricRelabel(
   writer: ByteWriter,
@@ -38,7 +42,7 @@ export function writeMetricRelabel(
 export function readMetricRelabel(reader: ByteReader, string: () => string, refuse: Refuse): MetricRelabel | undefined {
   const list = (max: number, what: string) => Array.from({ length: readCount(reader, 1, max, what, refuse) }, string);
   const placeLabels = list(placeLabelsMax, "settings: place labels");
-  const count = readCount(reader, 7, rulesMax, "settings: relabelling rules", refuse);
+  const count = readCount(reader, 7, relabelRulesMax, "settings: relabelling rules", refuse);
   const rules = Array.from({ length: count }, () => {
     const at = reader.offset;
     const number = reader.varint();
@@ -47,7 +51,7 @@ export function readMetricRelabel(reader: ByteReader, string: () => string, refu
       const expected = `one of ${relabelActions.length} relabelling actions`;
       throw refuse("bad_version", at, `settings: expected ${expected}, got number ${number}`);
     }
-    const sourceLabels = list(sourceLabelsMax, "settings: source labels");
+    const sourceLabels = list(relabelSourcesMax, "settings: source labels");
     const separator = string();
     const regex = string();
     const modulus = reader.varint();

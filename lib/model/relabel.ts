@@ -26,6 +26,11 @@ export const relabelActions = [
 ] as const;
 export type RelabelAction = (typeof relabelActions)[number];
 
+/** Rules of one list: ten times the longest that is usual, and each is applied to every target or series. */
+export const relabelRulesMax = 500;
+/** Source labels of one rule. */
+export const relabelSourcesMax = 100;
+
 export interface RelabelRule {
   readonly action: RelabelAction;
   readonly sourceLabels: readonly string[];

@@ -102,3 +102,15 @@ t.test("relabelling that Prometheus refuses is refused, by what, where, expected
     t.same(rule(bad), [expected], bad);
   }
 });
+
+t.test("lists are bounded", async (t) => {
+  const sources = Array.from({ length: 101 }, (_, i) => `l${i}`).join(", ");
+  t.match(rule(`target_label: a, source_labels: [${sources}]`), [
+    /source_labels: expected at most 100 labels, got 101$/,
+  ]);
+  const rules = Array.from({ length: 501 }, () => "target_label: a").join(" }, { ");
+  t.match(rule(rules), [/scrape_configs\[0\]\.relabel_configs: expected at most 500 rules, got 501$/]);
+  t.match(rule(`target_label: a, replacement: ${"x".repeat(8193)}`), [
+    /replacement: expected at most 8192 bytes, got 8193$/,
+  ]);
+});
