@@ -33,15 +33,10 @@ t.test("the same targets and secondaries have the same owners, whatever their or
   );
 });
 
-t.test("20 secondaries share 100,000 targets within 5 % of the mean, in well under a second", async (t) => {
-  assignOwners(targets.slice(0, 1000), secondaries);
-  const beganMs = performance.now();
-  const owners = assignOwners(targets, secondaries);
-  const tookMs = performance.now() - beganMs;
-  const counts = [...loads(owners).values()];
+t.test("20 secondaries share 100,000 targets within 5 % of the mean", async (t) => {
+  const counts = [...loads(assignOwners(targets, secondaries)).values()];
   t.equal(counts.length, 20);
   t.ok(Math.max(...counts) <= 5250, `the most is ${Math.max(...counts)}`);
-  t.ok(tookMs < 1000, `${tookMs.toFixed(0)} ms`);
 });
 
 t.test("one of 20 that joins or leaves moves about its own twentieth of the targets", async (t) => {
