@@ -16,7 +16,7 @@ const scrapeConfigKeys: Readonly<Record<string, string>> = {
   proxy_connect_header: "proxies are not supported; put a secondary where it reaches its targets",
   proxy_from_environment: "proxies are not supported; put a secondary where it reaches its targets",
   no_proxy: "proxies are not supported; put a secondary where it reaches its targets",
-  follow_redirects: "redirects are never followed: name the address that answers",
+  follow_redirects: "up to 10 redirects are always followed",
   enable_http2: "targets are scraped over HTTP/1.1; leave it out",
   enable_compression: "compression follows from what the target offers; leave it out",
   scrape_protocols: "the text format 0.0.4 and OpenMetrics 1.0 are asked for, in Prometheus' order; leave it out",
