@@ -53,8 +53,13 @@ async function runSeeds(seeds: number): Promise<number> {
   let done = 0;
   let faults = 0;
   let cpuSeconds = 0;
+  let isInterrupted = false;
+  process.once("SIGINT", () => {
+    isInterrupted = true;
+    say("interrupted: the account follows when the seeds that are under way have ended");
+  });
   const next = (): Task | undefined => {
-    if (begun === seeds || performance.now() > endMs) return undefined;
+    if (begun === seeds || isInterrupted || performance.now() > endMs) return undefined;
     return { seed: first + begun++, minutes, shrinks: values.shrink ?? false };
   };
   const hoursDone = () => (done * minutes) / 60;

@@ -8,6 +8,8 @@ import { type SimulationOptions, simulate } from "#/test/sim/simulate.ts";
 
 const shrinkMsMax = 300 * secondMs;
 
+// Ctrl-C reaches every process of the terminal: pool.ts decides.
+process.on("SIGINT", () => {});
 process.on("disconnect", () => process.exit());
 process.on("message", (task: Task) => {
   void run(task).then((result) => process.send!(result));
