@@ -53,13 +53,16 @@ async function runSeeds(seeds: number): Promise<number> {
   let done = 0;
   let faults = 0;
   let cpuSeconds = 0;
-  let isInterrupted = false;
-  process.once("SIGINT", () => {
-    isInterrupted = true;
-    say("interrupted: the account follows when the seeds that are under way have ended");
+  let interruptedMs = Number.POSITIVE_INFINITY;
+  process.on("SIGINT", () => {
+    const nowMs = performance.now();
+    if (nowMs - interruptedMs > secondMs) process.exit(130);
+    if (interruptedMs < nowMs) return; // The same one, by way of make.
+    interruptedMs = nowMs;
+    say("interrupted: the account follows when the seeds under way have ended; once more ends it now");
   });
   const next = (): Task | undefined => {
-    if (begun === seeds || isInterrupted || performance.now() > endMs) return undefined;
+    if (begun === seeds || performance.now() > Math.min(endMs, interruptedMs)) return undefined;
     return { seed: first + begun++, minutes, shrinks: values.shrink ?? false };
   };
   const hoursDone = () => (done * minutes) / 60;
