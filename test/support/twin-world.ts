@@ -1,6 +1,5 @@
 // One data centre and a hub on the twin, for the conformance suite: simulated time runs by itself, as fast as it can.
 
-import type { Clock } from "#/lib/clock/clock.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
 import { openHubLog } from "#/lib/commitlog/hub.ts";
@@ -10,6 +9,7 @@ import { silentLogger } from "#/lib/logger/logger.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
+import { worldClock } from "#/test/sim/clock.ts";
 import { Scheduler } from "#/test/sim/scheduler.ts";
 import type { LogWorld } from "#/test/support/commitlog-world.ts";
 
@@ -18,7 +18,7 @@ const account = "DC_AMS";
 
 export async function twinWorld(): Promise<LogWorld> {
   const scheduler = new Scheduler();
-  const clock = clockOf(scheduler);
+  const clock = worldClock(scheduler);
   const random = seededRandom(Number(process.env.SEED ?? 1));
   const [datacenter, hub] = ["ams", "hub"].map(
     (domain) => new TwinServer({ domain, clock, random, syncEveryMs: 1e9, restartsWhenRoom: false }),
@@ -109,32 +109,4 @@ export async function twinWorld(): Promise<LogWorld> {
       isOver = true;
     },
   };
-}
-
-function clockOf(scheduler: Scheduler): Clock {
-  const clock: Clock = {
-    nowMs: () => 1_767_225_600_000 + scheduler.nowMs,
-    monotonicMs: () => 5000 + scheduler.nowMs,
-    after: (delayMs, callback) => scheduler.after(delayMs, callback),
-    every(periodMs, callback) {
-      let next = scheduler.after(periodMs, tick);
-      function tick() {
-        next = scheduler.after(periodMs, tick);
-        callback();
-      }
-      return { cancel: () => next.cancel() };
-    },
-    sleep(delayMs, signal) {
-      return new Promise((resolve) => {
-        if (signal?.aborted) return resolve();
-        const timer = clock.after(delayMs, resolve);
-        const aborted = () => {
-          timer.cancel();
-          resolve();
-        };
-        signal?.addEventListener("abort", aborted, { once: true });
-      });
-    },
-  };
-  return clock;
 }
