@@ -74,6 +74,7 @@ export class Assignments {
   /** Until a generation is published or the keep-alive is due. */
   #nextWord(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
+      if (signal.aborted) return resolve();
       const done = () => {
         timer.cancel();
         signal.removeEventListener("abort", done);

@@ -128,8 +128,9 @@ class HubLog implements LogReader, SegmentSource {
       );
     }
     this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
-    const isBehind = info.lastSequence < origin.state.last_seq && !this.#waitsInVain(stream, info, origin);
     const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
+    const isShort = info.lastSequence < origin.state.last_seq;
+    const isBehind = isShort && !(isEnded && this.#waitsInVain(stream, info, origin));
     if (isEnded) await this.#rememberEnd(mirror, origin);
     return { info, state: isEnded && !isBehind ? "closed" : "open", originLast: lastOf(origin) };
   }
