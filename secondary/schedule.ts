@@ -1,8 +1,9 @@
 // Begins each target's scrape at its slot, and sees to it that every slot that was due has an outcome.
 //
 // Slots follow from target and wall clock alone (lib/model/target.ts), so nothing drifts and nothing is remembered. One timer
-// serves all targets: it gathers the slots of about 12 ms and begins them together, a few ms early or late but always within
-// the tolerance in which a scrape carries its slot's time; waking for each alone would more than double what a scrape costs.
+// serves all targets. Phases lie on a grid, so many are due at the same moment and begin together, which more than halves what
+// a scrape costs; the timer is a little late and takes along what is due a little later, but always within the tolerance in
+// which a scrape carries its slot's time.
 // A slot that could not begin is missed, with the reason: its predecessor still ran until the next one, or nobody was there.
 
 import { assert } from "#/lib/assert/assert.ts";
@@ -15,8 +16,8 @@ import { slotAt, slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/ta
 import { DueQueue } from "#/secondary/due.ts";
 
 /** How far before its slot a scrape may begin, and how long after the first due slot the timer wakes. */
-const earlyMsMax = 8;
-const gatherMs = 4;
+const earlyMsMax = 6;
+const gatherMs = 1;
 assert(earlyMsMax < slotToleranceMs && gatherMs < slotToleranceMs, "a gathered scrape still carries its slot's time");
 
 /**

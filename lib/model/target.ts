@@ -1,7 +1,8 @@
 // A target and its slots: what is scraped, and when each scrape is due.
 //
 // Slot k of a target is due at phase + k × interval. The phase is a hash of the target's identity, so it is the same on every
-// node, spreads the load evenly, and survives a move from one secondary to another.
+// node, spreads the load evenly, and survives a move from one secondary to another. Phases lie on a grid, so that scrapes begin
+// in company: a secondary that wakes for four of them pays twice as much for each as one that wakes for thirty.
 
 import { contentId } from "#/lib/bytes/hash.ts";
 import { type Labels, labelsKey } from "#/lib/model/labels.ts";
@@ -38,9 +39,15 @@ export function targetId(target: Pick<Target, "job" | "url" | "labels">): string
   return contentId(`${target.job.length}:${target.job}${target.url.length}:${target.url}`, labelsKey(target.labels));
 }
 
-/** 0 ≤ phase < interval, in whole ms. */
+/** Of 5,000 targets some 50 begin together, whatever their interval up to 10 s; of slower ones, so many as 100 ms bring. */
+const phasesMax = 100;
+const phaseGridMsMax = 100;
+
+/** 0 ≤ phase < interval: a hundredth of the interval times a whole number, or 100 ms times one for intervals above 10 s. */
 export function phaseMs(id: string, intervalMs: number): number {
-  return Number.parseInt(id.slice(0, 12), 16) % intervalMs;
+  const gridMs = Math.min(phaseGridMsMax, Math.max(1, Math.floor(intervalMs / phasesMax)));
+  const hashedMs = Number.parseInt(id.slice(0, 12), 16) % intervalMs;
+  return hashedMs - (hashedMs % gridMs);
 }
 
 export function slotTimeMs(target: Pick<Target, "id" | "intervalMs">, slot: number): number {

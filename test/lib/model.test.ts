@@ -286,11 +286,21 @@ t.test("ids are hashes of the content and stay what they are", (t) => {
 t.test("slots begin at the target's phase and are an interval long", (t) => {
   // 0x000000003039 = 12345.
   const target = { id: "000000003039ffffffffffffffffffff", intervalMs: 10_000 };
-  t.equal(phaseMs(target.id, 10_000), 2345);
-  t.equal(slotTimeMs(target, 7), 72_345);
-  t.equal(slotAt(target, 72_345), 7);
-  t.equal(slotAt(target, 72_344), 6);
-  t.equal(slotAt(target, 82_344.9), 7);
+  t.equal(phaseMs(target.id, 10_000), 2300);
+  t.equal(slotTimeMs(target, 7), 72_300);
+  t.equal(slotAt(target, 72_300), 7);
+  t.equal(slotAt(target, 72_299), 6);
+  t.equal(slotAt(target, 82_299.9), 7);
+  t.end();
+});
+
+t.test("phases lie on a grid of a hundredth of the interval, of 100 ms at most", (t) => {
+  const id = "000000003039ffffffffffffffffffff";
+  t.equal(phaseMs(id, 1000), 340, "345 on a grid of 10 ms");
+  t.equal(phaseMs(id, 5000), 2300, "2345 on a grid of 50 ms");
+  t.equal(phaseMs(id, 3_600_000), 12_300, "12345 on a grid of 100 ms");
+  t.equal(phaseMs(id, 1234), 0, "5 on a grid of 12 ms");
+  t.equal(phaseMs(id, 70), 25, "25 on a grid of 1 ms");
   t.end();
 });
 
