@@ -12,6 +12,7 @@ import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { RunId } from "#/lib/model/identity.ts";
 import { layoutEmpty } from "#/lib/model/layout.ts";
+import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
 
 /** A second of delay for everything that a flush costs: a batch, an fsync, a message. */
 const flushEveryMs = secondMs;
@@ -28,6 +29,8 @@ export class Compactor {
   readonly #log: Logger;
   readonly #progress: () => { readonly watermarkMs: number; readonly generation: number };
   readonly #sink: (batch: EncodedBatch) => void;
+  readonly #encodeSeconds: Counter | undefined;
+  readonly #compressSeconds: Counter | undefined;
   #run = 0;
   #encoder: RunEncoder;
   #timer: Timer | undefined;
@@ -39,12 +42,17 @@ export class Compactor {
     readonly log: Logger;
     readonly progress: () => { readonly watermarkMs: number; readonly generation: number };
     readonly sink: (batch: EncodedBatch) => void;
+    readonly metrics?: Registry;
   }) {
     this.#identity = options.identity;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#progress = options.progress;
     this.#sink = options.sink;
+    const stage = (name: string) =>
+      options.metrics?.counter("heliograph_secondary_stage_seconds_total", { stage: name });
+    this.#encodeSeconds = stage("encode");
+    this.#compressSeconds = stage("compress");
     this.#encoder = this.#begin("start");
   }
 
@@ -54,6 +62,13 @@ export class Compactor {
 
   /** Takes a scrape, and copies what it needs of it. */
   add(scrape: OutgoingScrape): void {
+    const beganMs = this.#clock.monotonicMs();
+    this.#encode(scrape);
+    this.#encodeSeconds?.add((this.#clock.monotonicMs() - beganMs) / 1000);
+    if (this.#encoder.pendingBytes >= flushBytes) this.flush();
+  }
+
+  #encode(scrape: OutgoingScrape): void {
     try {
       this.#encoder.add(scrape);
     } catch (error) {
@@ -61,7 +76,6 @@ export class Compactor {
       this.#log.warn({ target: scrape.target.id, reason: error.message }, "A scrape fits into no batch.");
       this.#addFailure(scrape);
     }
-    if (this.#encoder.pendingBytes >= flushBytes) this.flush();
   }
 
   #addFailure(scrape: OutgoingScrape): void {
@@ -81,7 +95,9 @@ export class Compactor {
     if (this.#encoder.pendingScrapes === 0) return;
     const { watermarkMs, generation } = this.#progress();
     for (;;) {
+      const beganMs = this.#clock.monotonicMs();
       const batch = this.#encoder.flush({ nowMs: this.#clock.nowMs(), watermarkMs, generation });
+      this.#compressSeconds?.add((this.#clock.monotonicMs() - beganMs) / 1000);
       if (!batch) return;
       this.#sink(batch);
     }

@@ -10,6 +10,7 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { connectPrimary } from "#/lib/wire/grpc.ts";
 import { readTls } from "#/lib/wire/tls.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
+import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
 import { findSecondary } from "#/topology/find.ts";
@@ -39,7 +40,7 @@ async function start(context: ProcessContext): Promise<Service> {
     log,
     metrics,
     connect: (address) => connectPrimary({ address, ...(tls && { tls }), log }),
-    fetcher: httpFetcher({ clock }),
+    fetcher: httpFetcher({ clock, meter: countedFetches(metrics) }),
   });
 }
 

@@ -13,10 +13,10 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { batchVersion } from "#/lib/codec/batch.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { batchKey } from "#/lib/model/identity.ts";
-import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { Counter, HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type PrimaryClient, type PushResponse, WireError } from "#/lib/wire/session.ts";
-import type { Spool, SpooledRun } from "#/secondary/spool.ts";
+import { observeSince, type Spool, type SpooledRun } from "#/secondary/spool.ts";
 
 /** A primary that has not said welcome by then is not well; its pair may be. */
 const welcomeMsMax = 5 * secondMs;
@@ -47,6 +47,7 @@ export class Pusher {
   readonly #log: Logger;
   readonly #onBacklog: () => void;
   readonly #onRefused: () => void;
+  readonly #meter: PushMeter;
   #session: PushSession | undefined;
   /** Since when some batch of this boot epoch waits for acceptance; undefined while none does. */
   #waitingSinceMs: number | undefined;
@@ -68,6 +69,7 @@ export class Pusher {
     this.#log = options.log;
     this.#onBacklog = options.onBacklog;
     this.#onRefused = options.onRefused;
+    this.#meter = pushMeter(options.metrics);
     options.metrics.onCollect(() => {
       options.metrics.set("heliograph_secondary_push_connected", this.connected ? 1 : 0);
     });
@@ -105,6 +107,7 @@ export class Pusher {
       },
       onAccepted: () => this.#accepted(),
       onRefused: this.#onRefused,
+      meter: this.#meter,
     });
     this.#session = session;
     try {
@@ -202,7 +205,7 @@ class PushSession {
   }
 
   async #write(stream: Stream, signal: AbortSignal): Promise<void> {
-    const { clock, secondary, spool } = this.#parts;
+    const { clock, meter, secondary, spool } = this.#parts;
     await stream.send({
       hello: {
         datacenter: secondary.datacenter,
@@ -225,8 +228,11 @@ class PushSession {
       this.#onTheirWay.push(place);
       const bytes = await spool.read(place.spooled, place.sequence);
       this.#spokeMs = clock.monotonicMs();
-      if (bytes) await stream.send({ batch: bytes as Buffer });
-      else this.#onTheirWay = this.#onTheirWay.filter((other) => other !== place);
+      if (bytes) {
+        meter.batches.add(1);
+        meter.bytes.add(bytes.length);
+        await stream.send({ batch: bytes as Buffer });
+      } else this.#onTheirWay = this.#onTheirWay.filter((other) => other !== place);
     }
   }
 
@@ -271,12 +277,16 @@ class PushSession {
   }
 
   #acknowledged(ack: Ack): void {
-    const { clock, log, onAccepted, spool } = this.#parts;
+    const { clock, log, meter, onAccepted, spool } = this.#parts;
     const spooled = spool.find(ack);
     if (!spooled) return;
     const cursor = this.#cursorOf(spooled);
     // What both primaries hold still has to reach the globals by way of the log, which may have lost it.
     const accepted = Math.max(ack.accepted, ack.durable, spooled.first - 1);
+    const nowMs = clock.monotonicMs();
+    observeSince(meter.accepted, spooled, { after: spooled.accepted, until: accepted }, nowMs);
+    observeSince(meter.held, spooled, { after: spooled.held, until: ack.held }, nowMs);
+    spooled.accepted = Math.max(spooled.accepted, accepted);
     spooled.held = Math.max(spooled.held, ack.held);
     if (accepted < cursor.accepted) {
       log.warn(
@@ -323,6 +333,24 @@ interface SessionParts {
   readonly onWelcome: (primary: string) => void;
   readonly onAccepted: () => void;
   readonly onRefused: () => void;
+  readonly meter: PushMeter;
+}
+
+interface PushMeter {
+  readonly batches: Counter;
+  readonly bytes: Counter;
+  readonly accepted: HistogramSeries;
+  readonly held: HistogramSeries;
+}
+
+function pushMeter(metrics: Registry): PushMeter {
+  const step = (name: string) => metrics.histogram("heliograph_secondary_push_seconds", { step: name });
+  return {
+    batches: metrics.counter("heliograph_secondary_push_batches_total"),
+    bytes: metrics.counter("heliograph_secondary_push_bytes_total"),
+    accepted: step("accepted"),
+    held: step("held"),
+  };
 }
 
 interface BatchPlace {

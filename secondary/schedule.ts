@@ -65,7 +65,20 @@ export interface ScheduledTarget<S> {
   readonly target: Target;
   readonly state: S;
   readonly generation: number;
+  /** Time of its next slot. */
+  readonly dueMs: number;
+  /** Time of the slot whose scrape runs; undefined while none does. */
+  readonly runningMs: number | undefined;
 }
+
+/** Who hears how punctual the schedule is. */
+export interface ScheduleMeter {
+  tick(): void;
+  /** A scrape begins so long after its slot. Those at once after a change of owner are not told. */
+  began(lagMs: number): void;
+}
+
+const unmetered: ScheduleMeter = { tick() {}, began() {} };
 
 class Entry<S> implements ScheduledTarget<S> {
   target: Target;
@@ -99,6 +112,7 @@ export class Schedule<S> {
   readonly #secondary: string;
   readonly #handlers: ScheduleHandlers<S>;
   readonly #inFlightMax: number;
+  readonly #meter: ScheduleMeter;
   readonly #entries = new Map<string, Entry<S>>();
   readonly #due = new DueQueue<Entry<S>>();
   readonly #waiting = new Set<Entry<S>>();
@@ -116,12 +130,14 @@ export class Schedule<S> {
     readonly log: Logger;
     readonly handlers: ScheduleHandlers<S>;
     readonly scrapesInFlightMax?: number;
+    readonly meter?: ScheduleMeter;
   }) {
     this.#secondary = options.secondary;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#handlers = options.handlers;
     this.#inFlightMax = options.scrapesInFlightMax ?? scrapesInFlightMax;
+    this.#meter = options.meter ?? unmetered;
     this.#offsetMs = options.clock.nowMs() - options.clock.monotonicMs();
   }
 
@@ -186,6 +202,7 @@ export class Schedule<S> {
 
   #tick(): void {
     if (this.#stop.signal.aborted) return;
+    this.#meter.tick();
     const nowMs = this.#clock.nowMs();
     const passed = this.#lookAtClock(nowMs);
     while (this.#pending[0] && this.#pending[0].validFromMs <= nowMs) this.#switch(this.#pending.shift()!, nowMs);
@@ -234,6 +251,7 @@ export class Schedule<S> {
     entry.seat(latest + 1);
     this.#giveUpWaiting(entry, "missed_overload");
     if (entry.runningMs === undefined && this.#running.size < this.#inFlightMax) {
+      this.#meter.began(this.#clock.nowMs() - (entry.dueMs - entry.target.intervalMs));
       this.#run(entry, latest, entry.generation, entry.target.timeoutMs);
       return;
     }
@@ -267,8 +285,9 @@ export class Schedule<S> {
 
   /** The slot that waited, if there is time left before the next one. */
   #runLate(entry: Entry<S>): void {
-    const { slot, generation } = entry.waiting!;
-    const roomMs = entry.dueMs - this.#clock.nowMs() - endsBeforeMs;
+    const { slot, slotMs, generation } = entry.waiting!;
+    const nowMs = this.#clock.nowMs();
+    const roomMs = entry.dueMs - nowMs - endsBeforeMs;
     if (roomMs < scrapeAtOnceMsMin) {
       this.#giveUpWaiting(entry, "missed_overload");
       if (entry.leaving) this.#entries.delete(entry.target.id);
@@ -276,6 +295,7 @@ export class Schedule<S> {
     }
     entry.waiting = undefined;
     this.#waiting.delete(entry);
+    this.#meter.began(nowMs - slotMs);
     this.#run(entry, slot, generation, Math.min(entry.target.timeoutMs, roomMs));
   }
 

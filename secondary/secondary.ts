@@ -14,7 +14,7 @@ import { Assignment } from "#/secondary/assignment.ts";
 import { Compactor } from "#/secondary/compact.ts";
 import { registerTargetPages } from "#/secondary/page.ts";
 import { Pusher } from "#/secondary/push.ts";
-import { Schedule } from "#/secondary/schedule.ts";
+import { Schedule, type ScheduleMeter } from "#/secondary/schedule.ts";
 import type { Fetcher } from "#/secondary/scrape/fetch.ts";
 import { Scraper, type TargetState } from "#/secondary/scrape/scrape.ts";
 import { Spool, type SpoolStore } from "#/secondary/spool.ts";
@@ -23,6 +23,9 @@ import { Uplink } from "#/secondary/uplink.ts";
 /** What was scraped last is pushed for so long before an orderly end; what is left then waits in the spool. */
 const farewellMsMax = 4 * secondMs;
 const farewellLookMs = 20;
+
+/** A scrape that begins this long after its slot tells that this machine does not keep up. */
+const lateMs = 250;
 
 export interface SecondaryParts {
   readonly datacenter: string;
@@ -61,9 +64,16 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     log,
     progress: () => ({ watermarkMs: schedule.watermarkMs(), generation: schedule.generation?.number ?? 0 }),
     sink: (batch) => spool.put(batch),
+    metrics,
   });
   const scraper = new Scraper({ fetcher, clock, metrics, emit: (scrape) => compactor.add(scrape) });
-  const schedule: Schedule<TargetState> = new Schedule({ secondary: name, clock, log, handlers: scraper });
+  const schedule: Schedule<TargetState> = new Schedule({
+    secondary: name,
+    clock,
+    log,
+    handlers: scraper,
+    meter: countedSchedule(metrics),
+  });
   const assignment = new Assignment({
     datacenter,
     secondary: name,
@@ -96,6 +106,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
   });
   metrics.onCollect(() => {
     metrics.set("heliograph_secondary_targets", schedule.targetCount);
+    metrics.set("heliograph_secondary_scrapes_running", schedule.inFlight);
     metrics.set("heliograph_secondary_generation", schedule.generation?.number ?? 0);
   });
 
@@ -155,6 +166,20 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     close() {
       closing ??= close();
       return closing;
+    },
+  };
+}
+
+function countedSchedule(metrics: Registry): ScheduleMeter {
+  const ticks = metrics.counter("heliograph_secondary_schedule_ticks_total");
+  const lagSeconds = metrics.histogram("heliograph_secondary_schedule_lag_seconds");
+  const late = metrics.counter("heliograph_secondary_late_scrapes_total");
+  return {
+    tick: () => ticks.add(1),
+    began(lagMs) {
+      // A few ms early is on time.
+      lagSeconds.observe(Math.max(0, lagMs) / secondMs);
+      if (lagMs > lateMs) late.add(1);
     },
   };
 }

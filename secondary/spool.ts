@@ -15,7 +15,7 @@ import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { RunId } from "#/lib/model/identity.ts";
-import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
 
 /** 24 hours of a full secondary's batches (5,000 targets × 1,000 series: 0.9 GB an hour), and a tenth more. */
 export const spoolBytesMax = 24 * GiB;
@@ -144,7 +144,11 @@ export class SpooledRun {
   readonly run: RunId;
   /** Bytes of each batch from `first` on; 0 is a hole. */
   readonly #bytes: number[] = [];
+  /** When each was sealed, by the monotonic clock; NaN for those of an earlier start. */
+  readonly #sealedMs: number[] = [];
   #first: number;
+  /** A primary has accepted every batch up to this, though its log may have lost some again. */
+  accepted = 0;
   /** Both primaries have journalled every batch up to this. */
   held = 0;
 
@@ -172,10 +176,19 @@ export class SpooledRun {
     return this.#bytes[sequence - this.#first] ?? 0;
   }
 
-  append(sequence: number, bytes: number): void {
+  /** By the monotonic clock; NaN when that is not known. */
+  sealedMsAt(sequence: number): number {
+    return this.#sealedMs[sequence - this.#first] ?? Number.NaN;
+  }
+
+  append(sequence: number, bytes: number, sealedMs: number): void {
     assert(sequence > this.last, `batch ${sequence} of run ${this.run.run} is spooled after ${this.last}`);
-    while (this.last < sequence - 1) this.#bytes.push(0);
+    while (this.last < sequence - 1) {
+      this.#bytes.push(0);
+      this.#sealedMs.push(Number.NaN);
+    }
     this.#bytes.push(bytes);
+    this.#sealedMs.push(sealedMs);
   }
 
   /** Leaves a hole; returns the bytes that were there. */
@@ -190,6 +203,7 @@ export class SpooledRun {
     const count = Math.min(sequence - this.#first + 1, this.#bytes.length);
     if (count <= 0) return;
     this.#bytes.splice(0, count);
+    this.#sealedMs.splice(0, count);
     this.#first += count;
   }
 }
@@ -216,7 +230,9 @@ export class Spool {
   readonly #bytesMax: number;
   /** Oldest first. */
   readonly #runs: SpooledRun[] = [];
-  readonly #unwritten: EncodedBatch[] = [];
+  readonly #unwritten: { readonly batch: EncodedBatch; readonly sealedMs: number }[] = [];
+  readonly #writeSeconds: HistogramSeries;
+  readonly #durableSeconds: HistogramSeries;
   readonly bootEpoch: number;
   #unwrittenBytes = 0;
   #writing: Promise<void> | undefined;
@@ -236,6 +252,8 @@ export class Spool {
     this.#metrics = options.metrics;
     this.#bytesMax = options.bytesMax ?? spoolBytesMax;
     this.bootEpoch = bootEpoch;
+    this.#writeSeconds = options.metrics.histogram("heliograph_secondary_spool_write_seconds");
+    this.#durableSeconds = options.metrics.histogram("heliograph_secondary_push_seconds", { step: "durable" });
     options.metrics.onCollect(() => {
       options.metrics.set("heliograph_secondary_spool_batches", this.#batches);
       options.metrics.set("heliograph_secondary_spool_bytes", this.#bytes);
@@ -262,7 +280,7 @@ export class Spool {
     const spool = new Spool(options, bootEpoch);
     for await (const key of store.keys({ gte: batchPrefix, lt: `${batchPrefix}~` })) {
       const { bytes, sequence, ...run } = parseKey(key);
-      spool.#index({ datacenter, secondary, ...run }, sequence, bytes);
+      spool.#index({ datacenter, secondary, ...run }, sequence, bytes, Number.NaN);
     }
     if (spool.#batches > 0) {
       options.log.info(
@@ -300,7 +318,7 @@ export class Spool {
       this.events.lost();
       return;
     }
-    this.#unwritten.push(batch);
+    this.#unwritten.push({ batch, sealedMs: this.#clock.monotonicMs() });
     this.#unwrittenBytes += batch.bytes.length;
     this.#writing ??= this.#write();
   }
@@ -325,6 +343,7 @@ export class Spool {
   durable(spooled: SpooledRun, sequence: number): void {
     const until = Math.min(sequence, spooled.last);
     const operations: SpoolOperation[] = [];
+    observeSince(this.#durableSeconds, spooled, { after: spooled.first - 1, until }, this.#clock.monotonicMs());
     for (let at = spooled.first; at <= until; at++) operations.push(...this.#forget(spooled, at));
     spooled.trim(until);
     this.#delete(operations);
@@ -361,22 +380,25 @@ export class Spool {
   async #write(): Promise<void> {
     while (this.#unwritten.length > 0) {
       const batches = this.#unwritten.splice(0);
-      const bytes = batches.reduce((sum, batch) => sum + batch.bytes.length, 0);
+      const bytes = batches.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
       const deletions = [...this.#undeleted.splice(0), ...this.#makeRoom(bytes)];
       const operations = [...deletions];
-      for (const batch of batches) {
+      for (const { batch } of batches) {
         operations.push({
           type: "put",
           key: keyOf(batch.id, batch.id.sequence, batch.bytes.length),
           value: batch.bytes,
         });
       }
+      const beganMs = this.#clock.monotonicMs();
       try {
         await this.#store.batch(operations, { sync: true });
-        for (const batch of batches) {
+        this.#writeSeconds.observe((this.#clock.monotonicMs() - beganMs) / 1000);
+        for (const { batch, sealedMs } of batches) {
           this.#metrics.add("heliograph_secondary_batches_total");
           this.#metrics.add("heliograph_secondary_batch_bytes_total", batch.bytes.length);
-          const run = this.#index(batch.id, batch.id.sequence, batch.bytes.length);
+          this.#metrics.add("heliograph_secondary_batch_raw_bytes_total", batch.header.bodyBytes);
+          const run = this.#index(batch.id, batch.id.sequence, batch.bytes.length, sealedMs);
           this.events.stored(run, batch.id.sequence);
         }
       } catch (error) {
@@ -413,14 +435,14 @@ export class Spool {
     return operations;
   }
 
-  #index(run: RunId, sequence: number, bytes: number): SpooledRun {
+  #index(run: RunId, sequence: number, bytes: number, sealedMs: number): SpooledRun {
     let spooled = this.find(run);
     if (!spooled) {
       const { bootEpoch, datacenter, secondary, shard } = run;
       spooled = new SpooledRun({ datacenter, secondary, bootEpoch, shard, run: run.run }, sequence);
       this.#runs.push(spooled);
     }
-    spooled.append(sequence, bytes);
+    spooled.append(sequence, bytes, sealedMs);
     this.#bytes += bytes;
     this.#batches++;
     return spooled;
@@ -459,6 +481,19 @@ export class Spool {
     this.#log.error({ batches: this.#lossesUnlogged, reason: why }, "Batches were lost before every global had them.");
     this.#lossLoggedMs = nowMs;
     this.#lossesUnlogged = 0;
+  }
+}
+
+/** Observes how long ago each batch of a run after one sequence and until another was sealed, where that is known. */
+export function observeSince(
+  seconds: HistogramSeries,
+  spooled: SpooledRun,
+  { after, until }: { readonly after: number; readonly until: number },
+  nowMs: number,
+): void {
+  for (let sequence = Math.max(after + 1, spooled.first); sequence <= Math.min(until, spooled.last); sequence++) {
+    const sealedMs = spooled.sealedMsAt(sequence);
+    if (!Number.isNaN(sealedMs)) seconds.observe((nowMs - sealedMs) / 1000);
   }
 }
 

@@ -9,6 +9,16 @@ import { type MetricDeclaration, metricTable } from "#/lib/telemetry/table.ts";
 export type MetricName = keyof typeof metricTable;
 export type MetricLabels = Readonly<Record<string, string>>;
 
+/** One series of a counter or gauge, found once, so that counting on a hot path looks nothing up. */
+export interface Counter {
+  add(amount: number): void;
+}
+
+/** One series of a histogram, found once. */
+export interface HistogramSeries {
+  observe(value: number): void;
+}
+
 /** One metric may have this many series; beyond it `add` and `set` go to a series whose labels are all "other". */
 const seriesPerMetricMax = 1000;
 
@@ -19,6 +29,10 @@ export interface Registry {
   set(name: MetricName, value: number, labels?: MetricLabels): void;
   /** Counts a value into a histogram's buckets. */
   observe(name: MetricName, value: number, labels?: MetricLabels): void;
+  /** The series, which is there with 0 from now on. For those that are never removed. */
+  counter(name: MetricName, labels?: MetricLabels): Counter;
+  /** As `counter`, of a histogram. */
+  histogram(name: MetricName, labels?: MetricLabels): HistogramSeries;
   /** Forgets one series of a metric: a data centre or secondary that is no more. */
   remove(name: MetricName, labels: MetricLabels): void;
   /** The present value, for tests and pages; 0 when there is none. */
@@ -29,60 +43,87 @@ export interface Registry {
   expose(): string;
 }
 
-interface Histogram {
-  readonly counts: number[];
-  sum: number;
+class Cell implements Counter {
+  value = 0;
+
+  add(amount: number): void {
+    this.value += amount;
+  }
+}
+
+class Histogram implements HistogramSeries {
+  readonly counts: Float64Array;
+  readonly #bounds: readonly number[];
+  sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.counts = new Float64Array(bounds.length + 1);
+  }
+
+  observe(value: number): void {
+    let bucket = 0;
+    while (bucket < this.#bounds.length && !(value <= this.#bounds[bucket]!)) bucket++;
+    this.counts[bucket]! += 1;
+    this.sum += value;
+  }
 }
 
 export function createRegistry(options: { readonly tier: "secondary" | "primary" | "global" | "tool" }): Registry {
-  const values = new Map<MetricName, Map<string, number>>();
+  const values = new Map<MetricName, Map<string, Cell>>();
   const histograms = new Map<MetricName, Map<string, Histogram>>();
   const collectors: (() => void)[] = [];
   const relevant = new Set(
     (Object.keys(metricTable) as MetricName[]).filter((name) => declarationOf(name).tiers.includes(options.tier)),
   );
 
-  function seriesOf<T>(all: Map<MetricName, Map<string, T>>, name: MetricName, labels: MetricLabels, initial: () => T) {
+  function seriesOf<T>(
+    all: Map<MetricName, Map<string, T>>,
+    name: MetricName,
+    labels: MetricLabels,
+    make: () => T,
+  ): { readonly series: Map<string, T>; readonly key: string; readonly found: T } {
     const declared = declarationOf(name);
     if (!relevant.has(name)) assert(false, `${name} is not declared for the tier ${options.tier}`);
     let series = all.get(name);
     if (!series) all.set(name, (series = new Map()));
     let key = keyOf(name, declared.labels, labels);
-    if (series.has(key)) return { series, key };
-    if (series.size >= seriesPerMetricMax) {
-      key = declared.labels.map((label) => `${label}="other"`).join(",");
+    let found = series.get(key);
+    if (found === undefined) {
+      if (series.size >= seriesPerMetricMax) {
+        key = declared.labels.map((label) => `${label}="other"`).join(",");
+        found = series.get(key);
+      }
+      if (found === undefined) series.set(key, (found = make()));
     }
-    if (!series.has(key)) series.set(key, initial());
-    return { series, key };
+    return { series, key, found };
   }
+  const cellOf = (name: MetricName, labels: MetricLabels) => seriesOf(values, name, labels, () => new Cell()).found;
+  const histogramOf = (name: MetricName, labels: MetricLabels) =>
+    seriesOf(histograms, name, labels, () => new Histogram(declarationOf(name).buckets ?? [])).found;
 
   const registry: Registry = {
     add(name, amount = 1, labels = {}) {
-      const { series, key } = seriesOf(values, name, labels, () => 0);
-      series.set(key, series.get(key)! + amount);
+      cellOf(name, labels).value += amount;
     },
     set(name, value, labels = {}) {
-      const { series, key } = seriesOf(values, name, labels, () => 0);
-      series.set(key, value);
+      cellOf(name, labels).value = value;
     },
     observe(name, value, labels = {}) {
-      const buckets = declarationOf(name).buckets ?? [];
-      const { series, key } = seriesOf(histograms, name, labels, () => ({
-        counts: new Array<number>(buckets.length + 1).fill(0),
-        sum: 0,
-      }));
-      const histogram = series.get(key)!;
-      const index = buckets.findIndex((bound) => value <= bound);
-      histogram.counts[index < 0 ? buckets.length : index]! += 1;
-      histogram.sum += value;
+      histogramOf(name, labels).observe(value);
+    },
+    counter(name, labels = {}) {
+      return cellOf(name, labels);
+    },
+    histogram(name, labels = {}) {
+      return histogramOf(name, labels);
     },
     remove(name, labels) {
-      const { series, key } = seriesOf(values, name, labels, () => 0);
+      const { series, key } = seriesOf(values, name, labels, () => new Cell());
       series.delete(key);
     },
     get(name, labels = {}) {
-      const { series, key } = seriesOf(values, name, labels, () => 0);
-      return series.get(key)!;
+      return cellOf(name, labels).value;
     },
     onCollect(collect) {
       collectors.push(collect);
@@ -124,10 +165,10 @@ function declarationOf(name: MetricName): MetricDeclaration {
   return metricTable[name];
 }
 
-function valueLines(name: string, declared: MetricDeclaration, series: Map<string, number> | undefined): string {
+function valueLines(name: string, declared: MetricDeclaration, series: Map<string, Cell> | undefined): string {
   if (!series || series.size === 0) return declared.labels.length === 0 ? `${name} 0\n` : "";
   let lines = "";
-  for (const [key, value] of series) lines += `${name}${key ? `{${key}}` : ""} ${formatNumber(value)}\n`;
+  for (const [key, { value }] of series) lines += `${name}${key ? `{${key}}` : ""} ${formatNumber(value)}\n`;
   return lines;
 }
 

@@ -11,6 +11,7 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { Connections } from "#/secondary/scrape/http/connection.ts";
 import { FetchError, type FetchFailure } from "#/secondary/scrape/http/error.ts";
 import { type Answered, Exchange, type ExchangeParts } from "#/secondary/scrape/http/exchange.ts";
+import { type FetchMeter, unmetered } from "#/secondary/scrape/http/meter.ts";
 import { type Lookup, Names } from "#/secondary/scrape/http/names.ts";
 import { type PlannedRequest, planRequest } from "#/secondary/scrape/http/request.ts";
 import { HalvedCache } from "#/secondary/scrape/interned.ts";
@@ -40,10 +41,12 @@ export function httpFetcher(options: {
   readonly clock: Clock;
   readonly lookup?: Lookup;
   readonly idleConnectionsMax?: number;
+  readonly meter?: FetchMeter;
 }): Fetcher {
-  const { clock, idleConnectionsMax, lookup = systemLookup } = options;
+  const { clock, idleConnectionsMax, lookup = systemLookup, meter = unmetered } = options;
   const connections = new Connections(clock, idleConnectionsMax);
-  const parts: ExchangeParts = { clock, connections, names: new Names({ clock, lookup }), budget: { bytes: 0 } };
+  const names = new Names({ clock, lookup, meter });
+  const parts: ExchangeParts = { clock, connections, names, budget: { bytes: 0 }, meter };
   const planned = new HalvedCache<PlannedRequest>({ entriesMax: plannedMax });
   const running = new Map<AbortSignal, Running>();
   const plan = (url: string): PlannedRequest | FetchError => {

@@ -10,6 +10,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 
 import { contentId } from "#/lib/bytes/hash.ts";
 import { hourMs, KiB, minuteMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
 import { DecimalColumn, parseDecimal } from "#/lib/model/decimal.ts";
 import { type Labels, labelsKey, mergeLabels } from "#/lib/model/labels.ts";
 import { type Layout, type LayoutRow, layoutOf } from "#/lib/model/layout.ts";
@@ -150,7 +151,7 @@ export class BodyReader {
   readonly #recent = new HalvedCache<Shape>({ entriesMax: recentShapesMax });
   readonly #shapes = new Interned<Shape>();
   readonly #layouts = new Interned<Layout>();
-  readonly #relabeller = new LayoutRelabeller(this.#layouts);
+  readonly #relabeller: LayoutRelabeller;
   /** Of each layout with each target's label names; wanted only where a target has limits on labels. */
   readonly #extents = new WeakMap<Layout, Map<string, Extents>>();
   readonly #values = new DecimalColumn(1024);
@@ -160,6 +161,22 @@ export class BodyReader {
   /** Rows with timestamps too far from now. */
   readonly #ahead: number[] = [];
   readonly #behind: number[] = [];
+  /** Bodies that had to be read whole. */
+  learned = 0;
+
+  /** The clock tells what relabelling takes. */
+  constructor(clock?: Pick<Clock, "monotonicMs">) {
+    this.#relabeller = new LayoutRelabeller(this.#layouts, clock);
+  }
+
+  /** How often rules were evaluated for a layout. */
+  get relabelled(): number {
+    return this.#relabeller.evaluations;
+  }
+
+  get relabelMs(): number {
+    return this.#relabeller.evaluationMs;
+  }
 
   /** `nowMs` is when the scrape began: what timestamps are held against. */
   read(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
@@ -297,6 +314,7 @@ export class BodyReader {
   }
 
   #learn(reading: TargetReading, context: string, body: Uint8Array, format: ExpositionFormat, nowMs: number): Shape {
+    this.learned++;
     const reader = new ExpositionReader(body, format);
     const values = this.#values;
     const lines = new Lines();

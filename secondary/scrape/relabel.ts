@@ -4,6 +4,7 @@
 // values of those target labels that the rules read or may write. Targets that agree in these, and in their layout, share one
 // result: which rows are left, and the layout that they are.
 
+import type { Clock } from "#/lib/clock/clock.ts";
 import { compareText, type Label, type Labels, labelsKey, mergeLabels, metricNameLabel } from "#/lib/model/labels.ts";
 import { type Layout, type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
 import { labelNamePattern, type MetricRelabel, metricNamePattern, Relabelling } from "#/lib/model/relabel.ts";
@@ -53,10 +54,15 @@ export class LayoutRelabeller {
   readonly #results = new Interned<RelabelledLayout>();
   readonly #recent = new HalvedCache<RelabelledLayout>({ entriesMax: recentMax });
   readonly #layouts: Interned<Layout>;
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  /** How often rules were evaluated for a layout, and what that took. */
+  evaluations = 0;
+  evaluationMs = 0;
 
-  /** `layouts` are those known by their ids; it gets the new ones. */
-  constructor(layouts: Interned<Layout>) {
+  /** `layouts` are those known by their ids; it gets the new ones. Without a clock, what evaluations take is not told. */
+  constructor(layouts: Interned<Layout>, clock: Pick<Clock, "monotonicMs"> = { monotonicMs: () => 0 }) {
     this.#layouts = layouts;
+    this.#clock = clock;
   }
 
   ofTarget(target: Target, metricRelabel: MetricRelabel): TargetRelabelling {
@@ -78,7 +84,13 @@ export class LayoutRelabeller {
     const key = `${layout.id}/${of.key}`;
     let result = this.#recent.get(key) ?? this.#results.get(key);
     if (!result) {
-      result = relabelLayout(layout, of);
+      const beganMs = this.#clock.monotonicMs();
+      this.evaluations++;
+      try {
+        result = relabelLayout(layout, of);
+      } finally {
+        this.evaluationMs += this.#clock.monotonicMs() - beganMs;
+      }
       const known = this.#layouts.get(result.layout.id);
       if (known) result = { ...result, layout: known };
       else this.#layouts.set(result.layout.id, result.layout);

@@ -9,13 +9,14 @@ import { type Layout, layoutEmpty } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import type { ScrapedTarget, ScrapeFacts } from "#/lib/model/scrape.ts";
 import { slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/target.ts";
-import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
 import type { DueScrape, MissedOutcome, ScheduleHandlers } from "#/secondary/schedule.ts";
-import type { Fetcher } from "#/secondary/scrape/fetch.ts";
+import type { Fetched, Fetcher } from "#/secondary/scrape/fetch.ts";
 import {
   BodyReader,
   formatOf,
   type Reading,
+  type RefusalReason,
   type Refusals,
   refusalReasons,
   seriesAdded,
@@ -32,6 +33,8 @@ export interface TargetState {
   /** Of its last scrape that was stored. */
   layout: Layout | undefined;
   last: LastScrape | undefined;
+  /** When the last scrape that was stored began; undefined before the first. */
+  lastStoredMs: number | undefined;
   readonly restraint: Restraint;
 }
 
@@ -44,7 +47,11 @@ export interface LastScrape {
   /** When it began. */
   readonly beganMs: number;
   readonly durationUs: number;
+  /** Decompressed. */
+  readonly bodyBytes: number;
   readonly samples: number;
+  /** Series that its target's stored scrape before had not. */
+  readonly added: number;
   /** By metric relabelling. */
   readonly dropped: number;
   readonly refused: Refusals | undefined;
@@ -55,9 +62,13 @@ const noValues = new DecimalColumn(0);
 export class Scraper implements ScheduleHandlers<TargetState> {
   readonly #fetcher: Fetcher;
   readonly #clock: Clock;
-  readonly #metrics: Registry;
+  readonly #counters: ScrapeCounters;
   readonly #emit: (scrape: OutgoingScrape) => void;
-  readonly #reader = new BodyReader();
+  readonly #reader: BodyReader;
+  /** What the reader had counted after the last body. */
+  #learned = 0;
+  #relabelled = 0;
+  #relabelMs = 0;
 
   /** `emit` gets each outcome in turn, and copies what it keeps of the values. */
   constructor(options: {
@@ -68,8 +79,9 @@ export class Scraper implements ScheduleHandlers<TargetState> {
   }) {
     this.#fetcher = options.fetcher;
     this.#clock = options.clock;
-    this.#metrics = options.metrics;
+    this.#counters = scrapeCounters(options.metrics);
     this.#emit = options.emit;
+    this.#reader = new BodyReader(options.clock);
   }
 
   adopt(target: Target, previous: TargetState | undefined): TargetState {
@@ -77,7 +89,15 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const scraped = previous?.scraped.intervalMs === intervalMs ? previous.scraped : { id, labels, intervalMs };
     const reading = targetReading(target, previous?.reading);
     const restraint = previous?.restraint ?? new Restraint(this.#clock.monotonicMs());
-    return { target, scraped, reading, layout: previous?.layout, last: previous?.last, restraint };
+    return {
+      target,
+      scraped,
+      reading,
+      layout: previous?.layout,
+      last: previous?.last,
+      lastStoredMs: previous?.lastStoredMs,
+      restraint,
+    };
   }
 
   async scrape(state: TargetState, due: DueScrape, signal: AbortSignal): Promise<void> {
@@ -95,12 +115,13 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const { bodyBytesMax } = target.options;
     const fetched = await this.#fetcher.fetch({ url: target.url, timeoutMs: due.timeoutMs, bodyBytesMax }, signal);
     if (signal.aborted) return this.missed(state, due.slot, due.generation, "missed_down");
-    const reading = fetched.ok
-      ? this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs)
-      : undefined;
+    const fetchedMs = this.#clock.monotonicMs();
+    const reading = fetched.ok ? this.#readBody(state, fetched, beganMs) : undefined;
+    const endedMs = reading ? this.#clock.monotonicMs() : fetchedMs;
+    if (reading) this.#countReading(reading, endedMs - fetchedMs);
     const facts = {
       ...begun,
-      durationUs: Math.round((this.#clock.monotonicMs() - beganMonotonicMs) * 1000),
+      durationUs: Math.round((endedMs - beganMonotonicMs) * 1000),
       bodyBytes: fetched.ok ? fetched.body.length : 0,
     };
     if (!fetched.ok) this.#failed(state, facts, beganMs, fetched.outcome, fetched.error, 0);
@@ -115,6 +136,27 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const timestampMs = slotTimeMs(state.target, slot);
     const facts = { slot, generation, timestampMs, durationUs: 0, bodyBytes: 0 };
     this.#failed(state, facts, timestampMs, outcome, missedBecause[outcome], 0);
+  }
+
+  #readBody(state: TargetState, fetched: Extract<Fetched, { ok: true }>, beganMs: number): Reading {
+    return this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs);
+  }
+
+  /** Of the last reading. */
+  #countReading(reading: Reading, ms: number): void {
+    const counters = this.#counters;
+    const { learned, relabelMs, relabelled } = this.#reader;
+    const isLearned = learned !== this.#learned;
+    const relabellingMs = relabelMs - this.#relabelMs;
+    this.#learned = learned;
+    (isLearned ? counters.learnSeconds : counters.readSeconds).add((ms - relabellingMs) / 1000);
+    if (!("layout" in reading)) counters.refusedBodies.add(1);
+    else (isLearned ? counters.learned : counters.recognized).add(1);
+    if (relabelled === this.#relabelled) return;
+    counters.relabelled.add(relabelled - this.#relabelled);
+    counters.relabelSeconds.add(relabellingMs / 1000);
+    this.#relabelled = relabelled;
+    this.#relabelMs = relabelMs;
   }
 
   #read(state: TargetState, facts: FactsOfTime, beganMs: number, reading: Extract<Reading, { layout: Layout }>): void {
@@ -140,15 +182,17 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     for (const reason of refusalReasons) {
       if (refused[reason] === 0) continue;
       seriesRefused += refused[reason];
-      this.#metrics.add("heliograph_secondary_series_refused_total", refused[reason], { reason });
+      this.#counters.refused(reason, refused[reason]);
     }
     const samples = samplesScraped - dropped - seriesRefused;
     state.layout = layout;
-    const { slot, generation, durationUs } = facts;
-    state.last = { slot, generation, outcome, error: "", beganMs, durationUs, samples, dropped, refused };
-    this.#metrics.add("heliograph_secondary_scrapes_total", 1, { outcome });
-    this.#metrics.add("heliograph_secondary_samples_total", samples);
-    if (dropped > 0) this.#metrics.add("heliograph_secondary_samples_dropped_total", dropped);
+    state.lastStoredMs = beganMs;
+    const { bodyBytes, durationUs, generation, slot } = facts;
+    const kept = { beganMs, durationUs, bodyBytes, samples, added, dropped, refused };
+    state.last = { slot, generation, outcome, error: "", ...kept };
+    this.#counters.outcome(outcome);
+    this.#counters.samples.add(samples);
+    if (dropped > 0) this.#counters.dropped.add(dropped);
     this.#emit({
       target: state.scraped,
       facts: { ...facts, outcome, samplesScraped, seriesRefused, seriesAdded: added },
@@ -166,9 +210,10 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     error: string,
     samplesScraped: number,
   ): void {
-    const { slot, generation, durationUs } = facts;
-    state.last = { slot, generation, outcome, error, beganMs, durationUs, samples: 0, dropped: 0, refused: undefined };
-    this.#metrics.add("heliograph_secondary_scrapes_total", 1, { outcome });
+    const { bodyBytes, durationUs, generation, slot } = facts;
+    const none = { samples: 0, added: 0, dropped: 0, refused: undefined };
+    state.last = { slot, generation, outcome, error, beganMs, durationUs, bodyBytes, ...none };
+    this.#counters.outcome(outcome);
     this.#emit({
       target: state.scraped,
       facts: { ...facts, outcome, samplesScraped, seriesRefused: 0, seriesAdded: 0 },
@@ -186,3 +231,44 @@ const missedBecause: Readonly<Record<MissedOutcome, string>> = {
   missed_down: "the secondary was not running",
   missed_clock: "the wall clock stepped over this slot",
 };
+
+/** The series that a scrape counts into, found once: looking them up would cost more than all the counting. */
+interface ScrapeCounters {
+  readonly samples: Counter;
+  readonly dropped: Counter;
+  readonly recognized: Counter;
+  readonly learned: Counter;
+  readonly refusedBodies: Counter;
+  readonly relabelled: Counter;
+  readonly readSeconds: Counter;
+  readonly learnSeconds: Counter;
+  readonly relabelSeconds: Counter;
+  outcome(outcome: Outcome): void;
+  refused(reason: RefusalReason, count: number): void;
+}
+
+function scrapeCounters(metrics: Registry): ScrapeCounters {
+  const outcomes = new Map<Outcome, Counter>();
+  const stage = (name: string) => metrics.counter("heliograph_secondary_stage_seconds_total", { stage: name });
+  const reading = (name: string) => metrics.counter("heliograph_secondary_bodies_total", { reading: name });
+  return {
+    samples: metrics.counter("heliograph_secondary_samples_total"),
+    dropped: metrics.counter("heliograph_secondary_samples_dropped_total"),
+    recognized: reading("recognized"),
+    learned: reading("learned"),
+    refusedBodies: reading("refused"),
+    relabelled: metrics.counter("heliograph_secondary_relabelled_layouts_total"),
+    readSeconds: stage("read"),
+    learnSeconds: stage("learn"),
+    relabelSeconds: stage("relabel"),
+    outcome(outcome) {
+      let counter = outcomes.get(outcome);
+      if (!counter) {
+        counter = metrics.counter("heliograph_secondary_scrapes_total", { outcome });
+        outcomes.set(outcome, counter);
+      }
+      counter.add(1);
+    },
+    refused: (reason, count) => metrics.add("heliograph_secondary_series_refused_total", count, { reason }),
+  };
+}

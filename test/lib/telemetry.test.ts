@@ -62,6 +62,33 @@ t.test("histograms count into cumulative buckets", (t) => {
   t.end();
 });
 
+t.test("a series that was found once counts as if it were found each time", (t) => {
+  const registry = createRegistry({ tier: "secondary" });
+  const stored = registry.counter("heliograph_secondary_scrapes_total", { outcome: "stored" });
+  t.match(registry.expose(), '\nheliograph_secondary_scrapes_total{outcome="stored"} 0\n', "it is there at once");
+  stored.add(2);
+  registry.add("heliograph_secondary_scrapes_total", 1, { outcome: "stored" });
+  stored.add(0.5);
+  t.equal(registry.get("heliograph_secondary_scrapes_total", { outcome: "stored" }), 3.5);
+
+  const seconds = registry.histogram("heliograph_secondary_spool_write_seconds");
+  for (const value of [0.001, 0.02, 0.021, 3, Number.NaN]) seconds.observe(value);
+  registry.observe("heliograph_secondary_spool_write_seconds", 0.002);
+  t.match(
+    registry.expose(),
+    [
+      'heliograph_secondary_spool_write_seconds_bucket{le="0.001"} 1',
+      'heliograph_secondary_spool_write_seconds_bucket{le="0.005"} 2',
+      'heliograph_secondary_spool_write_seconds_bucket{le="0.02"} 3',
+      'heliograph_secondary_spool_write_seconds_bucket{le="0.1"} 4',
+      'heliograph_secondary_spool_write_seconds_bucket{le="0.5"} 4',
+      'heliograph_secondary_spool_write_seconds_bucket{le="2"} 4',
+      'heliograph_secondary_spool_write_seconds_bucket{le="+Inf"} 6',
+    ].join("\n"),
+  );
+  t.end();
+});
+
 t.test("label values are escaped", (t) => {
   const registry = createRegistry({ tier: "global" });
   registry.set("heliograph_log_connected", 1, { datacenter: 'a"b\\c\nd' });

@@ -18,6 +18,7 @@ import { systemRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { TargetView } from "#/secondary/page.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
+import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { openSpoolStore } from "#/secondary/spool.ts";
 import { written } from "#/test/support/batches.ts";
@@ -48,7 +49,7 @@ async function start(t: Teardown, options: { readonly dir: string; readonly prim
     log: silentLogger(),
     metrics,
     connect: (address) => options.primaries.find(({ name }) => name === address)!.connect(),
-    fetcher: httpFetcher({ clock }),
+    fetcher: httpFetcher({ clock, meter: countedFetches(metrics) }),
   });
   t.teardown(() => running.close());
   const get = async (path: string) => {
@@ -172,6 +173,62 @@ t.test("every value that a target sent arrives, each slot once, through a failov
   }
   t.ok(onTime > 60, `${onTime} scrapes began on time`);
   t.ok(samples > 20 * 8 * 4, `${samples} samples compared`);
+});
+
+t.test("each stage of a scrape tells how much it did and how long it took", async (t) => {
+  const { sent, targets } = await fleet(t, 4, 500);
+  const primary = new MemoryPrimary("p1");
+  primary.log.generation = makeGeneration(targets);
+  const { clock, metrics, running } = await start(t, { dir: await dataDir(t), primaries: [primary] });
+  await clock.sleep(2600);
+  await running.close();
+  const bodies = [...sent.values()].flat();
+  const text = metrics.expose();
+  const value = (series: string) => {
+    const line = text.split("\n").find((each) => each.startsWith(`${series} `));
+    return line === undefined ? Number.NaN : Number(line.slice(series.length + 1));
+  };
+  const p = "heliograph_secondary_";
+  const stored = value(`${p}scrapes_total{outcome="stored"}`);
+  t.ok(stored >= 12 && stored <= bodies.length, `${stored} of ${bodies.length}`);
+
+  const opened = value(`${p}fetch_requests_total{connection="opened"}`);
+  t.ok(opened >= 1 && opened <= 4, `${opened} connections for 4 targets of one address`);
+  t.equal(value(`${p}fetch_requests_total{connection="reused"}`), bodies.length - opened);
+  // "# TYPE cpu_seconds_total counter" and the ends of lines are the rest.
+  const sizes = bodies.map((lines) => 33 + lines.reduce((sum, line) => sum + line.length + 1, 0));
+  const sizesSum = sizes.reduce((sum, size) => sum + size, 0);
+  const bodyBytes = value(`${p}fetch_body_bytes_total`);
+  t.ok(
+    bodyBytes <= sizesSum && bodyBytes >= sizesSum - 4 * Math.max(...sizes),
+    "but for those on their way at the end",
+  );
+  t.ok(value(`${p}fetch_bytes_total{direction="received"}`) > bodyBytes, "heads are counted too");
+  t.ok(value(`${p}fetch_bytes_total{direction="sent"}`) > bodies.length * 200);
+  t.ok(value(`${p}fetch_first_byte_seconds_count`) >= stored);
+  t.ok(value(`${p}fetch_seconds_count`) >= stored);
+  t.ok(value(`${p}fetch_seconds_sum`) >= value(`${p}fetch_first_byte_seconds_sum`));
+
+  // Every third body has a line that no body before had.
+  const learned = value(`${p}bodies_total{reading="learned"}`);
+  t.equal(learned + value(`${p}bodies_total{reading="recognized"}`), stored);
+  t.ok(learned >= 2 && learned < stored);
+  for (const stage of ["read", "learn", "encode", "compress"]) {
+    const seconds = value(`${p}stage_seconds_total{stage="${stage}"}`);
+    t.ok(seconds > 0 && seconds < 1, `${stage}: ${seconds} s`);
+  }
+
+  const batches = value(`${p}batches_total`);
+  t.ok(batches >= 2);
+  t.ok(value(`${p}batch_raw_bytes_total`) > batches * 50);
+  const writes = value(`${p}spool_write_seconds_count`);
+  t.ok(writes >= 1 && writes <= batches);
+  t.equal(value(`${p}push_batches_total`), batches);
+  t.equal(value(`${p}push_bytes_total`), value(`${p}batch_bytes_total`));
+  t.equal(value(`${p}push_seconds_count{step="accepted"}`), batches);
+  t.ok(value(`${p}schedule_ticks_total`) > 4);
+  t.ok(value(`${p}schedule_lag_seconds_count`) >= stored);
+  t.equal(value(`${p}scrapes_running`), 0);
 });
 
 t.test("targets as bad as they come cost themselves their scrape and the others nothing", async (t) => {

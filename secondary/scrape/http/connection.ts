@@ -37,6 +37,8 @@ export interface Endpoint {
 export interface ConnectionUser {
   /** `bytes` are overwritten after the call. */
   received(bytes: Buffer, length: number): void;
+  /** It is open; not told of one that was kept. */
+  connected(): void;
   /** The last call. No error: the target closed it in an orderly way. */
   closed(error: Error | undefined): void;
 }
@@ -55,6 +57,7 @@ export class Connection {
     this.socket = endpoint.secure ? this.#openTls(endpoint, addresses) : this.#openPlain(endpoint, addresses, memory);
     this.socket.once(endpoint.secure ? "secureConnect" : "connect", () => {
       this.opened = true;
+      this.user?.connected();
     });
     this.socket.on("error", (error) => {
       this.#error = error;

@@ -12,6 +12,7 @@ import type { Connection, Connections, ConnectionUser } from "#/secondary/scrape
 import { decompress, encodingOf } from "#/secondary/scrape/http/decompress.ts";
 import { brokenConnection, FetchError } from "#/secondary/scrape/http/error.ts";
 import type { AnswerHead } from "#/secondary/scrape/http/head.ts";
+import type { FetchMeter } from "#/secondary/scrape/http/meter.ts";
 import type { Addresses, Names } from "#/secondary/scrape/http/names.ts";
 import { type PlannedRequest, planRequest, requestBytes } from "#/secondary/scrape/http/request.ts";
 
@@ -26,6 +27,7 @@ export interface ExchangeParts {
   readonly connections: Connections;
   readonly names: Names;
   readonly budget: BodyBudget;
+  readonly meter: FetchMeter;
 }
 
 export interface Answered {
@@ -38,6 +40,7 @@ export class Exchange implements ConnectionUser {
   readonly #timeoutMs: number;
   readonly #bodyBytesMax: number;
   readonly #settle: (result: Answered | FetchError) => void;
+  readonly #beganMs: number;
   #planned: PlannedRequest;
   #stage: "name" | "connect" | "answer" = "name";
   #connection: Connection | undefined;
@@ -48,6 +51,7 @@ export class Exchange implements ConnectionUser {
   #retried = false;
   #redirects = 0;
   #settled = false;
+  #begun = false;
   /** Of the lookup or the decompression that is waited for. */
   #leave: (() => void) | undefined;
 
@@ -62,6 +66,7 @@ export class Exchange implements ConnectionUser {
     this.#timeoutMs = request.timeoutMs;
     this.#bodyBytesMax = request.bodyBytesMax;
     this.#settle = settle;
+    this.#beganMs = parts.clock.monotonicMs();
   }
 
   begin(): void {
@@ -98,12 +103,21 @@ export class Exchange implements ConnectionUser {
 
   received(bytes: Buffer, length: number): void {
     const reader = this.#reader!;
+    if (!this.#begun) {
+      this.#begun = true;
+      this.#parts.meter.answered(this.#elapsedMs());
+    }
+    this.#parts.meter.received(length);
     try {
       reader.push(bytes, length);
       if (reader.done || (reader.head && reader.head.status !== 200)) this.#answered(reader);
     } catch (error) {
       this.#end(failureOf(error));
     }
+  }
+
+  connected(): void {
+    this.#parts.meter.connected(this.#elapsedMs());
   }
 
   closed(error: Error | undefined): void {
@@ -154,7 +168,9 @@ export class Exchange implements ConnectionUser {
     this.#body = new Body(this.#bodyBytesMax, this.#parts.budget);
     this.#body.expect(Math.ceil(this.#planned.bodyBytes * bodyGrowth));
     this.#reader = new AnswerReader(this.#body);
-    connection.socket.write(requestBytes(this.#planned, this.#timeoutMs), "latin1");
+    const request = requestBytes(this.#planned, this.#timeoutMs);
+    this.#parts.meter.requested(request.length, reused);
+    connection.socket.write(request, "latin1");
   }
 
   /** The answer is here, or what there is of it suffices. Throws FetchError. */
@@ -206,7 +222,12 @@ export class Exchange implements ConnectionUser {
     this.#connection = undefined;
     this.#body?.release();
     this.#inflated?.release();
+    this.#parts.meter.ended(this.#elapsedMs(), result instanceof FetchError ? 0 : result.body.length);
     this.#settle(result);
+  }
+
+  #elapsedMs(): number {
+    return this.#parts.clock.monotonicMs() - this.#beganMs;
   }
 }
 

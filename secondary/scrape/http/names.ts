@@ -9,6 +9,7 @@ import type { LookupAddress } from "node:dns";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { FetchError } from "#/secondary/scrape/http/error.ts";
+import { type FetchMeter, unmetered } from "#/secondary/scrape/http/meter.ts";
 
 /** libuv itself gives no more of its threads to slow work. */
 const lookupsMax = 2;
@@ -37,13 +38,15 @@ interface Name {
 export class Names {
   readonly #clock: Clock;
   readonly #lookup: Lookup;
+  readonly #meter: FetchMeter;
   readonly #names = new Map<string, Name>();
   readonly #urgent = new Set<Name>();
   readonly #refresh = new Set<Name>();
   #running = 0;
 
-  constructor(options: { readonly clock: Clock; readonly lookup: Lookup }) {
+  constructor(options: { readonly clock: Clock; readonly lookup: Lookup; readonly meter?: FetchMeter }) {
     this.#clock = options.clock;
+    this.#meter = options.meter ?? unmetered;
     this.#lookup = options.lookup;
   }
 
@@ -83,7 +86,11 @@ export class Names {
       for (const name of queue) {
         queue.delete(name);
         this.#running++;
-        this.#lookup(name.host, (error, addresses) => this.#answered(name, error, addresses));
+        const beganMs = this.#clock.monotonicMs();
+        this.#lookup(name.host, (error, addresses) => {
+          this.#meter.lookedUp(this.#clock.monotonicMs() - beganMs, !error && addresses.length > 0);
+          this.#answered(name, error, addresses);
+        });
         return;
       }
     }
