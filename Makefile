@@ -7,13 +7,14 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix bench drill drill-once drill-short sim sim-planted clean
+.PHONY: help prepare run test check fix kernels bench drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
 	@echo "make test         all checks and tests"
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
+	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
 	@echo "make bench        benchmarks"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
@@ -59,6 +60,9 @@ check: $(installed)
 
 fix: $(installed)
 	@npm run --silent fix
+
+kernels: $(installed)
+	@npm run --silent kernels
 
 bench: $(installed)
 	@for file in test/bench/*.ts; do node_modules/.bin/node "$$file" || exit 1; done

@@ -9,6 +9,7 @@ import { contentIdBytes } from "#/lib/bytes/hash.ts";
 import { ByteWriter } from "#/lib/bytes/writer.ts";
 import { type BatchHeader, sealBatch } from "#/lib/codec/batch.ts";
 import { writeSection } from "#/lib/codec/envelope.ts";
+import { columnKernel } from "#/lib/codec/kernel/column.ts";
 import { type LayoutEntry, layoutEntry, namedLayoutEntry } from "#/lib/codec/layout.ts";
 import {
   batchBodyBytesWritten,
@@ -21,8 +22,8 @@ import {
   targetForgottenByWriterMs,
 } from "#/lib/codec/limits.ts";
 import { ScrapeColumns, scrapeBytesMax, scrapeFlags, sections } from "#/lib/codec/section.ts";
-import { columnBytesMax, Reference, writeColumn } from "#/lib/codec/values.ts";
-import { absentExponent, type DecimalColumn } from "#/lib/model/decimal.ts";
+import { columnBytesMax, Reference } from "#/lib/codec/values.ts";
+import type { DecimalColumn } from "#/lib/model/decimal.ts";
 import type { BatchId, RunId } from "#/lib/model/identity.ts";
 import { type Labels, labelsKey } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
@@ -245,19 +246,16 @@ export class RunEncoder {
     const bytesMax = batchBodyBytesWritten - this.#open.bytesMax - besides - (naming?.entry.bytes.length ?? 0);
 
     const reference = old?.rows === rows ? old : new Reference(rows);
+    const kernel = columnKernel();
+    // The worst case is far above the usual one: a large column is tried, and given up when it really does not fit.
+    const bytes = kernel.write(values, reference, keyframe);
+    if (bytes > bytesMax) throw tooLarge(state.target, `at most ${bytesMax} bytes for ${rows} rows, got ${bytes}`);
     const { columns, valueSection } = this.#open;
-    const start = valueSection.length;
-    // The worst case is far above the usual one: a large column is tried, and taken back when it really does not fit.
-    const saved = columnBytesMax(rows) > bytesMax ? reference.copy() : undefined;
-    const end = writeColumn(valueSection.reserve(columnBytesMax(rows)), start, values, reference, keyframe);
-    if (saved && end - start > bytesMax) {
-      reference.restore(saved);
-      throw tooLarge(state.target, `at most ${bytesMax} bytes for ${rows} rows, got ${end - start}`);
-    }
-    valueSection.length = end;
+    kernel.take(valueSection.reserve(bytes), valueSection.length, reference);
+    valueSection.length += bytes;
     columns.reserve(columns.count + 1);
-    columns.valueBytes[columns.count] = end - start;
-    this.#open.samples += samplesIn(values);
+    columns.valueBytes[columns.count] = bytes;
+    this.#open.samples += kernel.samples;
     if (naming) {
       this.#adopt(state, layout, reference, naming);
       columns.layout[columns.count] = naming.known.number;
@@ -446,12 +444,6 @@ function writeTimestamps(writer: ByteWriter, timestamps: readonly RowTimestamp[]
     writer.zigzag(Math.round(timestampMs) - scrapeMs);
     last = row;
   }
-}
-
-function samplesIn(values: DecimalColumn): number {
-  let samples = values.length;
-  for (let row = 0; row < values.length; row++) if (values.exponents[row] === absentExponent) samples--;
-  return samples;
 }
 
 function sameLabels(a: Labels, b: Labels): boolean {

@@ -26,6 +26,16 @@ export class DecimalColumn {
     this.rawWords = wordsOf(this.raw);
   }
 
+  /** In memory that is somebody else's too, and at most as long as that. */
+  static over(memory: Pick<DecimalColumn, "mantissas" | "exponents" | "raw">): DecimalColumn {
+    const column = new DecimalColumn(0);
+    column.mantissas = memory.mantissas;
+    column.exponents = memory.exponents;
+    column.raw = memory.raw;
+    column.rawWords = wordsOf(memory.raw);
+    return column;
+  }
+
   /** Makes room for `capacity` rows, keeping what is there. */
   reserve(capacity: number): void {
     if (capacity <= this.exponents.length) return;

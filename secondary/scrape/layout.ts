@@ -11,7 +11,7 @@ import { Buffer, isUtf8 } from "node:buffer";
 import { contentId } from "#/lib/bytes/hash.ts";
 import { hourMs, KiB, minuteMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { DecimalColumn, parseDecimal } from "#/lib/model/decimal.ts";
+import { DecimalColumn } from "#/lib/model/decimal.ts";
 import { type Labels, labelsKey, mergeLabels } from "#/lib/model/labels.ts";
 import { type Layout, type LayoutRow, layoutOf } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
@@ -21,6 +21,7 @@ import type { Target } from "#/lib/model/target.ts";
 import { rowLabels } from "#/secondary/scrape/conflict.ts";
 import { Families } from "#/secondary/scrape/family.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
+import { type WalkedShape, WalkKernel } from "#/secondary/scrape/kernel/walk.ts";
 import { type Extents, exceededLimit, extentsOf } from "#/secondary/scrape/limit.ts";
 import {
   BadExposition,
@@ -78,13 +79,8 @@ export interface TargetReading {
   relabelled: RelabelledLayout | undefined;
 }
 
-interface Shape {
-  /** The heads of all lines, one after the other; a line without a sample is a head as a whole. */
-  readonly heads: Uint8Array;
-  readonly headsView: DataView;
-  readonly headEnds: Uint32Array;
-  /** A line's row, or one of the two below. */
-  readonly rowOf: Int32Array;
+/** A line's row is a row of the layout, or one of the two below. */
+interface Shape extends WalkedShape {
   readonly layout: Layout;
   readonly samples: number;
   /** The row of each sample whose series a line before it has already. */
@@ -154,7 +150,8 @@ export class BodyReader {
   readonly #relabeller: LayoutRelabeller;
   /** Of each layout with each target's label names; wanted only where a target has limits on labels. */
   readonly #extents = new WeakMap<Layout, Map<string, Extents>>();
-  readonly #values = new DecimalColumn(1024);
+  readonly #kernel = new WalkKernel(seriesPerScrapeMax);
+  readonly #values = this.#kernel.values;
   readonly #spare = new DecimalColumn(1);
   #timestamps: RowTimestamp[] = [];
   #exemplars: RowExemplar[] = [];
@@ -267,6 +264,7 @@ export class BodyReader {
     format: ExpositionFormat,
     nowMs: number,
   ): Shape | undefined {
+    if (!this.#kernel.load(body)) return undefined;
     const recent = this.#recent.get(context);
     for (const shape of recent === reading.shape ? [recent] : [reading.shape, recent]) {
       if (shape && this.#walk(shape, reading, body, format, nowMs)) return shape;
@@ -274,43 +272,33 @@ export class BodyReader {
     return undefined;
   }
 
-  /** Reads the values of a body that has that shape. False when it has not, or when anything else is odd. */
+  /** Reads the values of the loaded body if it has that shape. False when it has not, or when anything else is odd. */
   #walk(shape: Shape, reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): boolean {
-    const { heads, headsView, headEnds, rowOf } = shape;
-    const values = this.#values;
-    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-    const end = body.length;
-    const reader = new ExpositionReader(body, format, { utf8Checked: true });
+    const kernel = this.#kernel;
     this.#begin();
-    values.reserve(shape.layout.rows.length);
-    let at = 0;
-    let headStart = 0;
-    for (let line = 0; line < rowOf.length; line++) {
-      const length = headEnds[line]! - headStart;
-      if (at + length > end || !sameBytes(view, body, at, headsView, heads, headStart, length)) return false;
-      headStart += length;
-      at += length;
-      const row = rowOf[line]!;
-      if (row === noSample) continue;
-      const start = at;
-      while (at < end && body[at]! > 32) at++;
-      if (row >= 0 && at < end && body[at] === 10 && parseDecimal(body, start, at, values, row)) {
-        at++;
-        continue;
+    if (!kernel.begin(shape)) return false;
+    let reader: ExpositionReader | undefined;
+    for (;;) {
+      const end = kernel.walk(format === "text");
+      if (end === "differs") return false;
+      for (let i = 0; i < kernel.timestampCount; i++) {
+        this.#noteTimestamp(kernel.timestampRows[i]!, kernel.timestampsMs[i]!, reading, nowMs);
       }
-      reader.at = start;
+      // Heads are known to be UTF-8 and values are digits, but exemplars are text and new each time.
+      if (end === "done") return this.#exemplars.length === 0 || isUtf8(body);
+      reader ??= new ExpositionReader(body, format, { utf8Checked: true });
+      reader.at = kernel.at;
+      const row = shape.rowOf[kernel.line]!;
       try {
-        reader.tail(row >= 0 ? values : this.#spare, Math.max(0, row));
+        reader.tail(row >= 0 ? this.#values : this.#spare, Math.max(0, row));
       } catch (error) {
         // The line only begins like the known one, or it is wrong: reading the body whole tells which, with the line's number.
         if (error instanceof BadExposition) return false;
         throw error;
       }
       if (row >= 0) this.#note(row, reader, reading, nowMs);
-      at = reader.at;
+      kernel.resume(reader.at);
     }
-    // Heads are known to be UTF-8 and values are digits, but exemplars are text and new each time.
-    return at === end && (this.#exemplars.length === 0 || isUtf8(body));
   }
 
   #learn(reading: TargetReading, context: string, body: Uint8Array, format: ExpositionFormat, nowMs: number): Shape {
@@ -378,7 +366,6 @@ export class BodyReader {
     this.#layouts.set(layout.id, layout);
     const shape: Shape = {
       heads,
-      headsView: new DataView(heads.buffer, heads.byteOffset, heads.byteLength),
       headEnds: lines.headEnds(),
       rowOf: lines.rowOf(),
       layout,
@@ -430,8 +417,11 @@ export class BodyReader {
   /** Takes what the last tail had beside its value. */
   #note(row: number, reader: ExpositionReader, reading: TargetReading, nowMs: number): void {
     if (reader.exemplar) this.#exemplars.push({ row, ...reader.exemplar });
-    if (!reader.hasTimestamp || !reading.target.options.honorTimestamps) return;
-    const { timestampMs } = reader;
+    if (reader.hasTimestamp) this.#noteTimestamp(row, reader.timestampMs, reading, nowMs);
+  }
+
+  #noteTimestamp(row: number, timestampMs: number, reading: TargetReading, nowMs: number): void {
+    if (!reading.target.options.honorTimestamps) return;
     if (timestampMs > nowMs + timestampAheadMsMax) {
       this.#values.setAbsent(row);
       this.#ahead.push(row);
@@ -528,22 +518,4 @@ class Lines {
   rowOf(): Int32Array {
     return Int32Array.from(this.#rows);
   }
-}
-
-/** Eight bytes at a time, as doubles: some bytes are a NaN, which equals nothing, so what differs is compared again by bytes. */
-function sameBytes(
-  viewA: DataView,
-  a: Uint8Array,
-  atA: number,
-  viewB: DataView,
-  b: Uint8Array,
-  atB: number,
-  length: number,
-): boolean {
-  let i = 0;
-  for (; i + 8 <= length; i += 8) {
-    if (viewA.getFloat64(atA + i) !== viewB.getFloat64(atB + i)) break;
-  }
-  for (; i < length; i++) if (a[atA + i] !== b[atB + i]) return false;
-  return true;
 }
