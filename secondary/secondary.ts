@@ -12,7 +12,7 @@ import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { PrimaryClient } from "#/lib/wire/session.ts";
 import { Assignment } from "#/secondary/assignment.ts";
 import { Compactor } from "#/secondary/compact.ts";
-import { registerTargetPages } from "#/secondary/page.ts";
+import { registerTargetPages } from "#/secondary/page/routes.ts";
 import { Pusher } from "#/secondary/push.ts";
 import { Schedule, type ScheduleMeter } from "#/secondary/schedule.ts";
 import type { Fetcher } from "#/secondary/scrape/fetch.ts";

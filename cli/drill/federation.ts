@@ -207,10 +207,10 @@ export class Federation {
 /** Simulated servers that this secondary scrapes now, by number. */
 export async function targetsOwnedBy(secondary: ProcessView, { fleet }: DemoStatus): Promise<ReadonlySet<number>> {
   interface Answer {
-    readonly targets: readonly { readonly url: string }[];
+    readonly data: { readonly activeTargets: readonly { readonly scrapeUrl: string }[] };
   }
-  const { targets } = await getJson<Answer>(`${secondary.httpUrl}/api/v1/targets`, { timeoutMs: orderMsMax });
-  const urls = new Set(targets.map(({ url }) => url));
+  const { data } = await getJson<Answer>(`${secondary.httpUrl}/api/v1/targets`, { timeoutMs: orderMsMax });
+  const urls = new Set(data.activeTargets.map(({ scrapeUrl }) => scrapeUrl));
   const owned = new Set<number>();
   for (let target = 0; target < fleet.targets; target++) {
     if (urls.has(`http://${instanceOf(target, fleet)}/metrics`)) owned.add(target);

@@ -16,7 +16,7 @@ import type { Scrape } from "#/lib/model/scrape.ts";
 import { slotTimeMs, type Target } from "#/lib/model/target.ts";
 import { systemRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
-import type { TargetView } from "#/secondary/page.ts";
+import type { ActiveTarget } from "#/secondary/page/answer.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
@@ -285,15 +285,18 @@ t.test("targets as bad as they come cost themselves their scrape and the others 
   const { clock, get, metrics, running } = await start(t, { dir: await dataDir(t), primaries: [primary] });
   await clock.sleep(3000);
 
-  const answer = JSON.parse((await get("/api/v1/targets")).text) as { name: string; targets: TargetView[] };
-  t.equal(answer.name, "s1");
-  t.equal(answer.targets.length, 20);
+  const answer = JSON.parse((await get("/api/v1/targets")).text) as {
+    data: { activeTargets: ActiveTarget[]; heliograph: { name: string; targets: number } };
+  };
+  t.match(answer.data.heliograph, { name: "s1", targets: 20 });
+  t.equal(answer.data.activeTargets.length, 20);
   for (const [i, [name, , outcome, error]] of cases.entries()) {
-    const view = answer.targets.find(({ id }) => id === bad[i]!.id)!;
-    t.equal(view.outcome, outcome, name);
-    t.match(view.error, error, name);
-    if (name === "twice") t.strictSame(view.refused, { duplicate_series: 1 });
-    if (name === "a year off") t.strictSame(view.refused, { timestamp_ahead: 1 });
+    const view = answer.data.activeTargets.find(({ heliograph }) => heliograph.id === bad[i]!.id)!;
+    t.equal(view.heliograph.outcome, outcome, name);
+    t.equal(view.health, outcome === "partial" ? "up" : "down", name);
+    t.match(view.lastError, error, name);
+    if (name === "twice") t.strictSame(view.heliograph.refused, { duplicate_series: 1 });
+    if (name === "a year off") t.strictSame(view.heliograph.refused, { timestamp_ahead: 1 });
     t.ok(metrics.get("heliograph_secondary_scrapes_total", { outcome }) >= 3, `${outcome} is counted`);
   }
   t.ok(metrics.get("heliograph_secondary_series_refused_total", { reason: "duplicate_series" }) >= 3);
@@ -304,7 +307,7 @@ t.test("targets as bad as they come cost themselves their scrape and the others 
   t.match(page, "1 refused: duplicate series");
   t.match(page, "bad &#60;html&#62;");
   t.notMatch(page, /<script|bad </, "nothing of the targets gets onto the page unescaped");
-  t.match(page, /failing <b>8<\/b>.*partial <b>2<\/b>.*up <b>10<\/b>/s);
+  t.match(page, /failing <b>8<\/b>.*missed <b>0<\/b>.*partial <b>2<\/b>.*up <b>10<\/b>/s);
   const found = (await get("/targets?show=failing&find=econnrefused")).text;
   t.match(found, "127.0.0.1:1/metrics");
   t.notMatch(found, "the body was not complete");

@@ -1,0 +1,170 @@
+// `/api/v1/targets` in the shape that Prometheus gives it, so that its clients understand it, with what else is known here
+// beside it under `heliograph`; and the series of a layout.
+//
+// Answers are written piece by piece, so that five thousand targets hold nobody up.
+
+import type { Clock } from "#/lib/clock/clock.ts";
+import { labelsRecord, metricNameLabel } from "#/lib/model/labels.ts";
+import type { Layout } from "#/lib/model/layout.ts";
+import { isStored } from "#/lib/model/outcome.ts";
+import { type Condition, conditionOf, type PageSource, type Scheduled, type Selection } from "#/secondary/page/view.ts";
+import { durationText } from "#/topology/schema.ts";
+
+/** About 100 kB of JSON, and a millisecond or two to make. */
+const sliceTargetsWritten = 100;
+const sliceRowsWritten = 500;
+
+/** As Go writes the time of what never was. */
+const never = "0001-01-01T00:00:00Z";
+
+/** https://prometheus.io/docs/prometheus/latest/querying/api/#targets, and ours. */
+export interface ActiveTarget {
+  /** Before relabelling in Prometheus. A secondary knows only what came of it: these are put together from that. */
+  readonly discoveredLabels: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly scrapePool: string;
+  readonly scrapeUrl: string;
+  readonly globalUrl: string;
+  readonly lastError: string;
+  readonly lastScrape: string;
+  /** In seconds. */
+  readonly lastScrapeDuration: number;
+  readonly health: "up" | "down" | "unknown";
+  readonly scrapeInterval: string;
+  readonly scrapeTimeout: string;
+  readonly heliograph: TargetFacts;
+}
+
+export interface TargetFacts {
+  readonly id: string;
+  readonly condition: Condition;
+  /** Of the last slot that had one; null before the first, as are `slot` and `lastStored`. */
+  readonly outcome: string | null;
+  readonly owner: string;
+  /** Under which that slot was due; before the first, that which is scraped by. */
+  readonly generation: number;
+  readonly slot: number | null;
+  readonly running: boolean;
+  readonly nextScrape: string;
+  readonly lastStored: string | null;
+  readonly samples: number;
+  readonly seriesAdded: number;
+  /** Samples that metric_relabel_configs dropped. */
+  readonly dropped: number;
+  /** Series that were left out, by reason. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Decompressed. */
+  readonly bodyBytes: number;
+  /** Of the last scrape that was stored; null before. Its series are at /api/v1/targets/layout?id=…. */
+  readonly layout: string | null;
+}
+
+export function activeTarget(scheduled: Scheduled, owner: string): ActiveTarget {
+  const { state, target } = scheduled;
+  const { last } = state;
+  const condition = conditionOf(scheduled);
+  return {
+    discoveredLabels: discoveredLabels(scheduled),
+    labels: labelsRecord(target.labels),
+    scrapePool: target.job,
+    scrapeUrl: target.url,
+    globalUrl: target.url,
+    lastError: last?.error ?? "",
+    lastScrape: last && condition !== "missed" ? timeText(last.beganMs) : never,
+    lastScrapeDuration: (last?.durationUs ?? 0) / 1e6,
+    health: condition === "failing" ? "down" : last && isStored(last.outcome) ? "up" : "unknown",
+    scrapeInterval: durationText(target.intervalMs),
+    scrapeTimeout: durationText(target.timeoutMs),
+    heliograph: {
+      id: target.id,
+      condition,
+      outcome: last?.outcome ?? null,
+      owner,
+      generation: last?.generation ?? scheduled.generation,
+      slot: last?.slot ?? null,
+      running: scheduled.runningMs !== undefined,
+      nextScrape: timeText(scheduled.dueMs),
+      lastStored: state.lastStoredMs === undefined ? null : timeText(state.lastStoredMs),
+      samples: last?.samples ?? 0,
+      seriesAdded: last?.added ?? 0,
+      dropped: last?.dropped ?? 0,
+      refused: Object.fromEntries(Object.entries(last?.refused ?? {}).filter(([, count]) => count > 0)),
+      bodyBytes: last?.bodyBytes ?? 0,
+      layout: state.layout?.id ?? null,
+    },
+  };
+}
+
+export interface TargetsAsked {
+  readonly source: PageSource;
+  readonly selection: Selection;
+  readonly targets: readonly Scheduled[];
+  readonly clock: Clock;
+}
+
+/** Together one JSON document. */
+export async function* targetsText({ clock, selection, source, targets }: TargetsAsked): AsyncGenerator<string> {
+  yield '{"status":"success","data":{"activeTargets":[';
+  for (let from = 0; from < targets.length; from += sliceTargetsWritten) {
+    const slice = targets
+      .slice(from, from + sliceTargetsWritten)
+      .map((scheduled) => activeTarget(scheduled, source.name));
+    yield (from > 0 ? "," : "") + JSON.stringify(slice).slice(1, -1);
+    await clock.sleep(0);
+  }
+  const { datacenter, generation, name, primary, spoolBatches, spoolBytes } = source;
+  const { counts, total } = selection;
+  const spool = { batches: spoolBatches, bytes: spoolBytes };
+  const ours = { name, datacenter, generation, primary, spool, targets: total, counts, now: timeText(clock.nowMs()) };
+  // What relabel_configs drop never gets here: primaries count it (heliograph_primary_dropped_targets).
+  yield `],"droppedTargets":[],"droppedTargetCounts":{},"heliograph":${JSON.stringify(ours)}}}`;
+}
+
+/** Targets that have this layout, and the layout itself; undefined when none has. */
+export function findLayout(
+  source: PageSource,
+  id: string,
+): { readonly layout: Layout; readonly targets: readonly Scheduled[] } | undefined {
+  const targets: Scheduled[] = [];
+  for (const scheduled of source.targets()) if (scheduled.state.layout?.id === id) targets.push(scheduled);
+  return targets[0] && { layout: targets[0].state.layout!, targets };
+}
+
+/** Together one JSON document: each row's name and labels, without the target's, and what is known of its metric. */
+export async function* layoutText(layout: Layout, targets: number, clock: Clock): AsyncGenerator<string> {
+  yield `{"status":"success","data":{"id":"${layout.id}","targets":${targets},"series":[`;
+  for (let from = 0; from < layout.rows.length; from += sliceRowsWritten) {
+    const slice = layout.rows.slice(from, from + sliceRowsWritten).map(({ family, labels, name }) => {
+      const { help, type, unit } = layout.families[family]!;
+      return { labels: { [metricNameLabel]: name, ...labelsRecord(labels) }, type, help, unit };
+    });
+    yield (from > 0 ? "," : "") + JSON.stringify(slice).slice(1, -1);
+    await clock.sleep(0);
+  }
+  yield "]}}";
+}
+
+export function errorText(errorType: "bad_data" | "not_found", error: string): string {
+  return JSON.stringify({ status: "error", errorType, error });
+}
+
+function discoveredLabels({ target }: Scheduled): Record<string, string> {
+  const labels: Record<string, string> = {
+    __scrape_interval__: durationText(target.intervalMs),
+    __scrape_timeout__: durationText(target.timeoutMs),
+    job: target.job,
+  };
+  const [, scheme, address, path] = /^([a-z]+):\/\/([^/?#]*)([^?#]*)/i.exec(target.url) ?? [];
+  if (scheme === undefined) return labels;
+  labels.__scheme__ = scheme;
+  labels.__address__ = address!;
+  labels.__metrics_path__ = path!;
+  const queryAt = target.url.indexOf("?");
+  if (queryAt < 0) return labels;
+  for (const [name, value] of new URLSearchParams(target.url.slice(queryAt + 1))) labels[`__param_${name}`] ??= value;
+  return labels;
+}
+
+export function timeText(ms: number): string {
+  return new Date(ms).toISOString();
+}
