@@ -8,6 +8,7 @@
 import dns from "node:dns";
 
 import type { Clock } from "#/lib/clock/clock.ts";
+import { BodyMemory } from "#/secondary/scrape/http/body.ts";
 import { Connections } from "#/secondary/scrape/http/connection.ts";
 import { FetchError, type FetchFailure } from "#/secondary/scrape/http/error.ts";
 import { type Answered, Exchange, type ExchangeParts } from "#/secondary/scrape/http/exchange.ts";
@@ -24,7 +25,13 @@ export interface FetchRequest {
 }
 
 export type Fetched =
-  | { readonly ok: true; readonly body: Uint8Array; readonly contentType: string }
+  | {
+      readonly ok: true;
+      readonly body: Uint8Array;
+      readonly contentType: string;
+      /** To be called once, when nobody will look at the body any more, so that the next one gets its memory. */
+      readonly release?: () => void;
+    }
   | { readonly ok: false; readonly outcome: FetchFailure; readonly error: string };
 
 export interface Fetcher {
@@ -46,7 +53,7 @@ export function httpFetcher(options: {
   const { clock, idleConnectionsMax, lookup = systemLookup, meter = unmetered } = options;
   const connections = new Connections(clock, idleConnectionsMax);
   const names = new Names({ clock, lookup, meter });
-  const parts: ExchangeParts = { clock, connections, names, budget: { bytes: 0 }, meter };
+  const parts: ExchangeParts = { clock, connections, names, memory: new BodyMemory(), meter };
   const planned = new HalvedCache<PlannedRequest>({ entriesMax: plannedMax });
   const running = new Map<AbortSignal, Running>();
   const plan = (url: string): PlannedRequest | FetchError => {
@@ -92,7 +99,7 @@ const systemLookup: Lookup = (host, done) => dns.lookup(host, { all: true }, don
 
 function fetchedOf(result: Answered | FetchError): Fetched {
   if (result instanceof FetchError) return { ok: false, outcome: result.outcome, error: result.message };
-  return { ok: true, body: result.body, contentType: result.contentType };
+  return { ok: true, ...result };
 }
 
 function stopping(): FetchError {

@@ -139,7 +139,9 @@ export class Scraper implements ScheduleHandlers<TargetState> {
   }
 
   #readBody(state: TargetState, fetched: Extract<Fetched, { ok: true }>, beganMs: number): Reading {
-    return this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs);
+    const reading = this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs);
+    fetched.release?.();
+    return reading;
   }
 
   /** Of the last reading. */

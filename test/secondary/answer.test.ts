@@ -6,7 +6,7 @@ import t from "tap";
 
 import { type Random, seededRandom } from "#/lib/random/random.ts";
 import { AnswerReader } from "#/secondary/scrape/http/answer.ts";
-import { Body } from "#/secondary/scrape/http/body.ts";
+import { Body, BodyMemory } from "#/secondary/scrape/http/body.ts";
 import { FetchError } from "#/secondary/scrape/http/error.ts";
 
 const seed = Number(process.env.SEED ?? randomInt(2 ** 31));
@@ -14,7 +14,7 @@ const bodyBytesMax = 100_000;
 
 /** What became of an answer, as one line. `pieces` are handed over one by one, then the connection ends. */
 function read(pieces: readonly Buffer[]): string {
-  const body = new Body(bodyBytesMax, { bytes: 0 });
+  const body = new Body(bodyBytesMax, new BodyMemory());
   const reader = new AnswerReader(body);
   try {
     for (const piece of pieces) reader.push(piece, piece.length);

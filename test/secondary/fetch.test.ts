@@ -47,6 +47,41 @@ t.test("a scrape asks as Prometheus does, and keeps its connection", async (t) =
   t.match(heads[0], /accept-encoding: gzip/);
 });
 
+t.test("a body's memory is the next body's once it is given back, and not before", async (t) => {
+  const url = await serveSockets(t, (socket) => {
+    let answers = 0;
+    onRequest(socket, (head) => {
+      const body = `a ${++answers}\n`;
+      if (!head.includes("/zipped")) socket.write(response(body));
+      else {
+        const zipped = gzipSync(body);
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: ${zipped.length}\r\n\r\n`);
+        socket.write(zipped);
+      }
+    });
+  });
+  const fetch = fetching(t);
+  const good = async (path: string) => {
+    const fetched = await fetch(path);
+    if (!fetched.ok) throw new Error(fetched.error);
+    return fetched;
+  };
+  const first = await good(url);
+  const second = await good(url);
+  t.same([text(first), text(second)], ["a 1\n", "a 2\n"], "two that are looked at");
+  t.not(first.body.buffer, second.body.buffer);
+  first.release?.();
+  const third = await good(url);
+  t.equal(third.body.buffer, first.body.buffer, "the memory that was given back");
+  t.same([text(second), text(third)], ["a 2\n", "a 3\n"]);
+  const zipped = await good(url.replace("/metrics", "/zipped"));
+  zipped.release?.();
+  second.release?.();
+  third.release?.();
+  const more = await Promise.all([good(url), good(url), good(url)]);
+  t.equal(new Set(more.map(({ body }) => body.buffer)).size, 3, "each has its own");
+});
+
 t.test("a kept connection that the target closed in the meantime costs no scrape", async (t) => {
   const url = await serveSockets(t, (socket, connection) => {
     let requests = 0;

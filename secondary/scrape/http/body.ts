@@ -1,4 +1,7 @@
 // The bytes of one body as they gather, held against what one body, and all bodies together, may have.
+//
+// Their memory goes from body to body. A fresh buffer a scrape would not cost much by itself, but V8 collects garbage by how many
+// bytes such buffers have, and did so for a third of all that a scrape took.
 
 import { Buffer } from "node:buffer";
 
@@ -19,22 +22,60 @@ const roomBytesFirst = 256 * KiB;
 /** Room for a body of unknown length: most are smaller. */
 const roomBytesUsual = 16 * KiB;
 
-export interface BodyBudget {
+/** Rooms that are kept for the next bodies: those of a full secondary's scrapes that begin together, 50 × 128 KiB. */
+const keptBytesMax = 16 * MiB;
+/** Rooms are powers of two from the smallest on, so that one fits many; larger ones than these are rare, and not kept. */
+const roomBytesLeast = 4 * KiB;
+const roomBytesKeptMax = MiB;
+
+/** What all bodies live in, one after the other. */
+export class BodyMemory {
   /** Of all bodies that are arriving now. */
-  bytes: number;
+  bytes = 0;
+  readonly #kept = new Map<number, Buffer[]>();
+  #keptBytes = 0;
+
+  /** At least so many bytes, with anything in them. */
+  take(bytes: number): Buffer {
+    if (bytes > roomBytesKeptMax) return Buffer.allocUnsafeSlow(bytes);
+    const size = Math.max(roomBytesLeast, 2 ** Math.ceil(Math.log2(bytes)));
+    const room = this.#kept.get(size)?.pop();
+    if (!room) return Buffer.allocUnsafeSlow(size);
+    this.#keptBytes -= size;
+    return room;
+  }
+
+  /** Nobody looks at it any more. */
+  give(room: Buffer): void {
+    if (room.length < roomBytesLeast || room.length > roomBytesKeptMax) return;
+    if (this.#keptBytes + room.length > keptBytesMax) return;
+    this.#keptBytes += room.length;
+    const kept = this.#kept.get(room.length);
+    if (kept) kept.push(room);
+    else this.#kept.set(room.length, [room]);
+  }
+}
+
+/** A body that has left its exchange. */
+export interface ReadyBody {
+  readonly bytes: Buffer;
+  /** To be called once, when nobody will look at the bytes any more. Not calling it costs memory, and nothing else. */
+  readonly release: () => void;
 }
 
 export class Body {
   readonly bytesMax: number;
-  readonly #budget: BodyBudget;
+  readonly #memory: BodyMemory;
   #room: Buffer = none;
   #length = 0;
   #lengthExpected = 0;
+  /** The room is nobody's to give away. */
+  #adopted = false;
 
   /** `bytesMax` 0 means no limit of the target's own. */
-  constructor(bytesMax: number, budget: BodyBudget) {
+  constructor(bytesMax: number, memory: BodyMemory) {
     this.bytesMax = bytesMax === 0 ? bodyBytesCeiling : Math.min(bytesMax, bodyBytesCeiling);
-    this.#budget = budget;
+    this.#memory = memory;
   }
 
   get length(): number {
@@ -59,19 +100,36 @@ export class Body {
   adopt(whole: Buffer): void {
     this.release();
     this.#room = whole;
+    this.#adopted = true;
     this.#length = whole.length;
-    this.#budget.bytes += whole.length;
+    this.#memory.bytes += whole.length;
   }
 
   bytes(): Buffer {
     return this.#length === this.#room.length ? this.#room : this.#room.subarray(0, this.#length);
   }
 
-  /** Gives back what the body held of the budget. */
+  /** Gives its memory back. */
   release(): void {
-    this.#budget.bytes -= this.#room.length;
+    const room = this.#leave();
+    if (room) this.#memory.give(room);
+  }
+
+  /** It has all its bytes, and is empty afterwards. */
+  handOver(): ReadyBody {
+    const bytes = this.bytes();
+    const room = this.#leave();
+    return { bytes, release: () => room && this.#memory.give(room) };
+  }
+
+  /** The room, where it may be given to others. */
+  #leave(): Buffer | undefined {
+    const room = this.#adopted ? undefined : this.#room;
+    this.#memory.bytes -= this.#room.length;
     this.#room = none;
+    this.#adopted = false;
     this.#length = 0;
+    return room;
   }
 
   tooLarge(got: string): FetchError {
@@ -86,16 +144,18 @@ export class Body {
       this.bytesMax,
       Math.max(length, this.#room.length * 2, this.#lengthExpected || roomBytesUsual),
     );
-    const heldBytes = this.#budget.bytes + roomBytes - this.#room.length;
+    const heldBytes = this.#memory.bytes + roomBytes - this.#room.length;
     if (heldBytes > bodiesBytesMax && length > largeBodyBytes) {
       throw new FetchError(
         "failed_body_size",
         `given up at ${length} bytes: the bodies arriving now have ${heldBytes} together, expected at most ${bodiesBytesMax}`,
       );
     }
-    const room = Buffer.allocUnsafeSlow(roomBytes);
+    const room = this.#memory.take(roomBytes);
     room.set(this.#room.subarray(0, this.#length));
-    this.#budget.bytes = heldBytes;
+    this.#memory.bytes += room.length - this.#room.length;
+    if (!this.#adopted) this.#memory.give(this.#room);
+    this.#adopted = false;
     this.#room = room;
   }
 }

@@ -7,7 +7,7 @@ import type { Buffer } from "node:buffer";
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { AnswerReader } from "#/secondary/scrape/http/answer.ts";
-import { Body, type BodyBudget } from "#/secondary/scrape/http/body.ts";
+import { Body, type BodyMemory } from "#/secondary/scrape/http/body.ts";
 import type { Connection, Connections, ConnectionUser } from "#/secondary/scrape/http/connection.ts";
 import { decompress, encodingOf } from "#/secondary/scrape/http/decompress.ts";
 import { brokenConnection, FetchError } from "#/secondary/scrape/http/error.ts";
@@ -26,13 +26,15 @@ export interface ExchangeParts {
   readonly clock: Clock;
   readonly connections: Connections;
   readonly names: Names;
-  readonly budget: BodyBudget;
+  readonly memory: BodyMemory;
   readonly meter: FetchMeter;
 }
 
 export interface Answered {
   readonly body: Uint8Array;
   readonly contentType: string;
+  /** See `ReadyBody`. */
+  readonly release: () => void;
 }
 
 export class Exchange implements ConnectionUser {
@@ -165,7 +167,7 @@ export class Exchange implements ConnectionUser {
     this.#connection = connection;
     this.#reused = reused;
     this.#body?.release();
-    this.#body = new Body(this.#bodyBytesMax, this.#parts.budget);
+    this.#body = new Body(this.#bodyBytesMax, this.#parts.memory);
     this.#body.expect(Math.ceil(this.#planned.bodyBytes * bodyGrowth));
     this.#reader = new AnswerReader(this.#body);
     const request = requestBytes(this.#planned, this.#timeoutMs);
@@ -193,13 +195,13 @@ export class Exchange implements ConnectionUser {
     const encoding = encodingOf(head.contentEncoding);
     this.#planned.bodyBytes = body.length;
     if (encoding === "none") {
-      this.#end({ body: body.bytes(), contentType: head.contentType });
+      this.#end(answered(head, body));
       return;
     }
-    const inflated = new Body(this.#bodyBytesMax, this.#parts.budget);
+    const inflated = new Body(this.#bodyBytesMax, this.#parts.memory);
     this.#inflated = inflated;
     const leave = decompress(encoding, body.bytes(), inflated, (error) => {
-      this.#end(error ?? { body: inflated.bytes(), contentType: head.contentType });
+      this.#end(error ?? answered(head, inflated));
     });
     if (this.#settled) leave();
     else this.#leave = leave;
@@ -229,6 +231,11 @@ export class Exchange implements ConnectionUser {
   #elapsedMs(): number {
     return this.#parts.clock.monotonicMs() - this.#beganMs;
   }
+}
+
+function answered({ contentType }: AnswerHead, body: Body): Answered {
+  const { bytes, release } = body.handOver();
+  return { body: bytes, contentType, release };
 }
 
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
