@@ -3,6 +3,7 @@
 // The header is readable without decompressing anything, so that a primary can check, log and acknowledge a batch whose body
 // it does not look at.
 
+import { KiB } from "#/lib/bytes/units.ts";
 import { ByteWriter } from "#/lib/bytes/writer.ts";
 import {
   type Envelope,
@@ -67,10 +68,16 @@ export function openBatch(bytes: Uint8Array): { readonly header: BatchHeader; re
   return { header: understood("header", refuseBatch, () => readHeader(envelope)), body: envelope.body };
 }
 
+/**
+ * From here on zstd's level 3 is worth its price: a seventh smaller than level 1 for 1 ns a sample more, measured on the deltas of
+ * real node_exporters. Below, clearing its larger tables would cost more than all the rest.
+ */
+const largeBodyBytes = 64 * KiB;
+
 /** The whole batch. */
 export function sealBatch(header: BatchHeader, body: Uint8Array): Uint8Array {
   const writer = new ByteWriter(body.length / 2 + 1024);
-  writeEnvelope(writer, format, headerBytes(header), body, 1);
+  writeEnvelope(writer, format, headerBytes(header), body, body.length < largeBodyBytes ? 1 : 3);
   return writer.toBytes();
 }
 

@@ -13,7 +13,7 @@ export const batchBodyBytesWritten = batchBytesMax - 64 * KiB;
 /** The same, as readers take it: room for later writers that count on compression. */
 export const batchBodyBytesMax = 16 * MiB;
 
-/** The largest window that a zstd frame may ask a reader to keep (2^23 = 8 MiB). Level 1, ours, asks for half a MiB. */
+/** The largest window that a zstd frame may ask a reader to keep (2^23 = 8 MiB). Level 3, ours, asks for 2 MiB. */
 export const zstdWindowLogMax = 23;
 
 /** Names of data centres, secondaries and primaries, in bytes of UTF-8. */
