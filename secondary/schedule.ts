@@ -59,6 +59,8 @@ export interface ScheduleHandlers<S> {
   /** Resolves when the slot has its outcome; must not reject. When the signal aborts, it ends soon. */
   scrape(state: S, due: DueScrape, signal: AbortSignal): Promise<void>;
   missed(state: S, slot: number, generation: number, outcome: MissedOutcome): void;
+  /** For a target that is no longer assigned here, after its last outcome. */
+  left(state: S): void;
 }
 
 export interface ScheduledTarget<S> {
@@ -274,7 +276,7 @@ export class Schedule<S> {
       this.#running.delete(scrape);
       entry.runningMs = undefined;
       if (entry.waiting) this.#waiting.add(entry);
-      if (entry.leaving && !entry.waiting) this.#entries.delete(entry.target.id);
+      if (entry.leaving && !entry.waiting) this.#forget(entry);
       for (const next of this.#waiting) {
         if (this.#running.size >= this.#inFlightMax) break;
         this.#runLate(next);
@@ -290,13 +292,18 @@ export class Schedule<S> {
     const roomMs = entry.dueMs - nowMs - endsBeforeMs;
     if (roomMs < scrapeAtOnceMsMin) {
       this.#giveUpWaiting(entry, "missed_overload");
-      if (entry.leaving) this.#entries.delete(entry.target.id);
+      if (entry.leaving) this.#forget(entry);
       return;
     }
     entry.waiting = undefined;
     this.#waiting.delete(entry);
     this.#meter.began(nowMs - slotMs);
     this.#run(entry, slot, generation, Math.min(entry.target.timeoutMs, roomMs));
+  }
+
+  #forget(entry: Entry<S>): void {
+    this.#entries.delete(entry.target.id);
+    this.#handlers.left(entry.state);
   }
 
   #switch(next: Generation, nowMs: number): void {
@@ -309,7 +316,7 @@ export class Schedule<S> {
     for (const [id, entry] of this.#entries) {
       if (kept.has(id)) continue;
       entry.leaving = true;
-      if (entry.runningMs === undefined && !entry.waiting) this.#entries.delete(id);
+      if (entry.runningMs === undefined && !entry.waiting) this.#forget(entry);
     }
     for (const { target } of mine) {
       const entry = this.#entries.get(target.id);

@@ -43,6 +43,8 @@ export interface SecondaryParts {
   readonly connect: (address: string) => PrimaryClient;
   readonly fetcher: Fetcher;
   readonly spoolBytesMax?: number;
+  /** Of the series of all targets together. */
+  readonly cardinalityLimit?: number;
 }
 
 export interface RunningSecondary {
@@ -66,7 +68,14 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     sink: (batch) => spool.put(batch),
     metrics,
   });
-  const scraper = new Scraper({ fetcher, clock, metrics, emit: (scrape) => compactor.add(scrape) });
+  const scraper = new Scraper({
+    fetcher,
+    clock,
+    metrics,
+    log,
+    emit: (scrape) => compactor.add(scrape),
+    ...(parts.cardinalityLimit !== undefined && { cardinalityLimit: parts.cardinalityLimit }),
+  });
   const schedule: Schedule<TargetState> = new Schedule({
     secondary: name,
     clock,

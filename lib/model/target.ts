@@ -31,6 +31,8 @@ export interface ScrapeOptions {
   readonly labelNameLengthLimit: number;
   readonly labelValueLengthLimit: number;
   readonly bodyBytesMax: number;
+  /** Series beyond it are refused, and what is there is kept. Absent where only the secondary's own bounds hold. */
+  readonly cardinalityLimit?: number;
   /** Absent where the scrape config has no `metric_relabel_configs`. */
   readonly metricRelabel?: MetricRelabel;
 }

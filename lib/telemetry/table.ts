@@ -131,7 +131,7 @@ export const metricTable = {
     type: "counter",
     tiers: ["secondary"],
     labels: ["reading"],
-    help: "Bodies by how they were read: recognized (the lines of a scrape before), learned (other lines), refused.",
+    help: "Bodies by how they were read: recognized (the lines of a scrape before), learned (other lines), sieved (in a flood, only the lines of before), refused.",
   },
   heliograph_secondary_relabelled_layouts_total: {
     type: "counter",
@@ -143,7 +143,25 @@ export const metricTable = {
     type: "counter",
     tiers: ["secondary"],
     labels: ["stage"],
-    help: "Time that scrapes took of the event loop: read, learn (bodies not recognized), relabel (layouts not remembered), encode, compress.",
+    help: "Time that scrapes took of the event loop: read, learn (bodies not recognized), sieve (those of a flood), relabel (layouts not remembered), encode, compress.",
+  },
+  heliograph_secondary_series: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Series of all targets, as their last stored scrapes had them.",
+  },
+  heliograph_secondary_series_limit: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "How many series all targets may have together: the secondary's cardinality_limit.",
+  },
+  heliograph_secondary_flooding_targets: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Targets that bring more new series than they may: those are refused, the old ones are kept.",
   },
   heliograph_secondary_series_refused_total: {
     type: "counter",

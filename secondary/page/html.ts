@@ -4,6 +4,7 @@
 
 import type { Labels } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
+import { isStored } from "#/lib/model/outcome.ts";
 import { style } from "#/secondary/page/style.ts";
 import {
   conditionOf,
@@ -110,11 +111,12 @@ function why({ state: { last, lastStoredMs } }: Scheduled, nowMs: number): strin
   if (!last) return "<small>not scraped yet</small>";
   if (last.error !== "") said.push(`<small class="error">${escapeHtml(last.error)}</small>`);
   const refused = Object.entries(last.refused ?? {})
-    .filter(([, series]) => series > 0)
+    // Of those that the guard refused, the sentence above says more.
+    .filter(([reason, series]) => series > 0 && reason !== "cardinality")
     .map(([reason, series]) => `${count(series)} refused: ${escapeHtml(words(reason))}`);
   if (last.dropped > 0) refused.push(`${count(last.dropped)} dropped by metric_relabel_configs`);
   if (refused.length > 0) said.push(`<small>${refused.join("; ")}</small>`);
-  if (last.error !== "") {
+  if (last.error !== "" && !isStored(last.outcome)) {
     const since =
       lastStoredMs === undefined ? "nothing was stored here yet" : `last stored ${formatAge(nowMs - lastStoredMs)} ago`;
     said.push(`<small>${since}</small>`);

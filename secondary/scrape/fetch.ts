@@ -54,7 +54,7 @@ export function httpFetcher(options: {
   const connections = new Connections(clock, idleConnectionsMax);
   const names = new Names({ clock, lookup, meter });
   const parts: ExchangeParts = { clock, connections, names, memory: new BodyMemory(), meter };
-  const planned = new HalvedCache<PlannedRequest>({ entriesMax: plannedMax });
+  const planned = new HalvedCache<PlannedRequest>({ weightMax: plannedMax });
   const running = new Map<AbortSignal, Running>();
   const plan = (url: string): PlannedRequest | FetchError => {
     let found = planned.get(url);

@@ -19,29 +19,35 @@ export class Interned<T extends object> {
   }
 }
 
-/** A cache that forgets what was not asked for during its last `entriesMax / 2` new entries or more. */
+/** A cache that forgets what was not asked for while half of `weightMax` or more came anew. */
 export class HalvedCache<T> {
   readonly #halfMax: number;
-  #young = new Map<string, T>();
-  #old = new Map<string, T>();
+  #young = new Map<string, { readonly value: T; readonly weight: number }>();
+  #old = new Map<string, { readonly value: T; readonly weight: number }>();
+  #youngWeight = 0;
 
-  constructor(options: { readonly entriesMax: number }) {
-    this.#halfMax = Math.max(1, Math.floor(options.entriesMax / 2));
+  constructor(options: { readonly weightMax: number }) {
+    this.#halfMax = Math.max(1, Math.floor(options.weightMax / 2));
   }
 
   get(key: string): T | undefined {
     const young = this.#young.get(key);
-    if (young !== undefined) return young;
+    if (young !== undefined) return young.value;
     const old = this.#old.get(key);
-    if (old !== undefined) this.set(key, old);
-    return old;
+    if (old !== undefined) this.set(key, old.value, old.weight);
+    return old?.value;
   }
 
-  set(key: string, value: T): void {
-    if (this.#young.size >= this.#halfMax && !this.#young.has(key)) {
+  /** What alone weighs more than half of what may be kept is not kept. */
+  set(key: string, value: T, weight = 1): void {
+    const before = this.#young.get(key)?.weight ?? 0;
+    if (weight > this.#halfMax) return;
+    if (this.#youngWeight - before + weight > this.#halfMax) {
       this.#old = this.#young;
       this.#young = new Map();
-    }
-    this.#young.set(key, value);
+      this.#youngWeight = 0;
+    } else this.#youngWeight -= before;
+    this.#young.set(key, { value, weight });
+    this.#youngWeight += weight;
   }
 }

@@ -4,24 +4,28 @@
 // body's lines have before their values is its *shape*: kept once for all targets that share it, with the layout that follows
 // from it. A new body is walked beside its target's last shape; while the bytes are equal only values are read. A body that
 // differs is read whole and gets another shape, known ones found by their content. Metric relabelling comes after that, and
-// is nothing but choosing rows (relabel.ts).
+// is nothing but choosing rows (relabel.ts); so is what the guard against floods does (guard.ts).
 
-import { Buffer, isUtf8 } from "node:buffer";
+import { isUtf8 } from "node:buffer";
 
 import { contentId } from "#/lib/bytes/hash.ts";
-import { hourMs, KiB, minuteMs } from "#/lib/bytes/units.ts";
+import { hourMs, minuteMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { DecimalColumn } from "#/lib/model/decimal.ts";
-import { type Labels, labelsKey, mergeLabels } from "#/lib/model/labels.ts";
-import { type Layout, type LayoutRow, layoutOf } from "#/lib/model/layout.ts";
+import { type Labels, labelsKey } from "#/lib/model/labels.ts";
+import { type Layout, layoutOf } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import type { RowTimestamp } from "#/lib/model/scrape.ts";
 import type { Target } from "#/lib/model/target.ts";
 
+import { headBytesMax, linesPerScrapeMax, seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
+import type { Choice } from "#/secondary/scrape/choice.ts";
 import { rowLabels } from "#/secondary/scrape/conflict.ts";
 import { Families } from "#/secondary/scrape/family.ts";
+import type { TargetGuard } from "#/secondary/scrape/guard.ts";
+import { Heads, type KnownHead, seriesKey } from "#/secondary/scrape/head.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
-import { type WalkedShape, WalkKernel } from "#/secondary/scrape/kernel/walk.ts";
+import { WalkKernel } from "#/secondary/scrape/kernel/walk.ts";
 import { type Extents, exceededLimit, extentsOf } from "#/secondary/scrape/limit.ts";
 import {
   BadExposition,
@@ -37,31 +41,18 @@ import {
   rowDropped,
   type TargetRelabelling,
 } from "#/secondary/scrape/relabel.ts";
-
-/**
- * Distinct series that one scrape may bring. Learning them takes about 0.5 s of the event loop and 100 MB, which is what the
- * other targets can bear; a target with more should be split, or lower it itself with `sample_limit`.
- */
-export const seriesPerScrapeMax = 100_000;
-
-/** Of one scrape, comments and repeated series included: a `# HELP` and a `# TYPE` for every other series. */
-export const linesPerScrapeMax = 2 * seriesPerScrapeMax;
-
-/** Name and labels of one series, or one comment: VictoriaMetrics cuts a label at 4 KiB, and sixteen of these are enough. */
-export const headBytesMax = 64 * KiB;
+import { duplicateSample, Lines, noSample, type Shape } from "#/secondary/scrape/shape.ts";
+import { type Sieve, type Sieved, sieveOf } from "#/secondary/scrape/sieve.ts";
 
 /** Prometheus' storage takes samples up to 10 minutes ahead; older than an hour lies before what a head still merges. */
 export const timestampAheadMsMax = 10 * minuteMs;
 export const timestampBehindMsMax = hourMs;
 
-/** Understood heads, 0.4 kB each: what a thousand unlike targets of a hundred series have. Long ones are rare, and not kept. */
-const headsCachedMax = 131_072;
-const headCachedBytesMax = KiB;
 /** The last shape of each kind of target, tried for targets that are new. Jobs times formats, and room to spare. */
 const recentShapesMax = 256;
 
 /** Why a series was left out of a scrape that was otherwise stored. */
-export const refusalReasons = ["duplicate_series", "timestamp_ahead", "timestamp_behind"] as const;
+export const refusalReasons = ["duplicate_series", "timestamp_ahead", "timestamp_behind", "cardinality"] as const;
 export type RefusalReason = (typeof refusalReasons)[number];
 export type Refusals = Readonly<Record<RefusalReason, number>>;
 
@@ -75,20 +66,20 @@ export interface TargetReading {
   shape: Shape | undefined;
   /** Made when it is first needed, where the target has metric relabelling. */
   relabelling: TargetRelabelling | undefined;
-  /** Of its last body; held so that it is not made anew. */
-  relabelled: RelabelledLayout | undefined;
+  /** Absent where nothing is guarded: then every series is kept. */
+  readonly guard: TargetGuard | undefined;
+  /** What was made of its last shape; held so that it is not made anew. */
+  judged: Judged | undefined;
+  /** What it had when it was last read whole, for the time of a flood. */
+  sieve: Sieve | undefined;
 }
 
-/** A line's row is a row of the layout, or one of the two below. */
-interface Shape extends WalkedShape {
-  readonly layout: Layout;
-  readonly samples: number;
-  /** The row of each sample whose series a line before it has already. */
-  readonly duplicatesOf: readonly number[];
+interface Judged {
+  readonly format: ExpositionFormat;
+  readonly shape: Shape;
+  readonly relabelled: RelabelledLayout | undefined;
+  readonly choice: Choice | undefined;
 }
-
-const noSample = -1;
-const duplicateSample = -2;
 
 export type Reading =
   | {
@@ -102,6 +93,8 @@ export type Reading =
       /** Samples that metric relabelling dropped. */
       readonly dropped: number;
       readonly refused: Refusals;
+      /** What is to be said of the series that the guard refused; empty when it refused none. */
+      readonly flood: string;
     }
   | {
       readonly outcome: Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit">;
@@ -115,36 +108,35 @@ export interface RowExemplar extends Exemplar {
   readonly row: number;
 }
 
-export function targetReading(target: Target, previous?: TargetReading): TargetReading {
+export function targetReading(target: Target, previous?: TargetReading, guard?: TargetGuard): TargetReading {
   const names = target.labels.map(([name]) => name);
   // With honor_labels, which rows are the same series also depends on the target's values.
   const context = target.options.honorLabels
     ? `h${labelsKey(target.labels)}`
     : `n${names.map((name) => `${name.length}:${name}`).join("")}`;
   const shape = previous?.context === context ? previous.shape : undefined;
+  const before = previous?.target.options;
+  const { cardinalityLimit, metricRelabel } = target.options;
+  const isAlike =
+    previous?.context === context &&
+    before?.metricRelabel?.id === metricRelabel?.id &&
+    before?.cardinalityLimit === cardinalityLimit;
   return {
     target,
     labelNames: new Set(names),
     context,
     shape,
     relabelling: undefined,
-    relabelled: previous?.relabelled,
+    guard,
+    judged: isAlike ? previous.judged : undefined,
+    sieve: isAlike ? previous.sieve : undefined,
   };
-}
-
-/** A line's head, understood. */
-interface KnownHead {
-  readonly name: string;
-  readonly labels: Labels;
-  readonly key: string;
-  /** The row made of it last, for the next layout to share. */
-  row: LayoutRow | undefined;
 }
 
 /** Reads the bodies of all targets of one shard, one at a time. */
 export class BodyReader {
-  readonly #heads = new HalvedCache<KnownHead>({ entriesMax: headsCachedMax });
-  readonly #recent = new HalvedCache<Shape>({ entriesMax: recentShapesMax });
+  readonly #heads = new Heads();
+  readonly #recent = new HalvedCache<Shape>({ weightMax: recentShapesMax });
   readonly #shapes = new Interned<Shape>();
   readonly #layouts = new Interned<Layout>();
   readonly #relabeller: LayoutRelabeller;
@@ -158,8 +150,12 @@ export class BodyReader {
   /** Rows with timestamps too far from now. */
   readonly #ahead: number[] = [];
   readonly #behind: number[] = [];
+  /** Of the last body that was read whole. */
+  #linesLooked = 0;
   /** Bodies that had to be read whole. */
   learned = 0;
+  /** Bodies of which only what was known was read. */
+  sieved = 0;
 
   /** The clock tells what relabelling takes. */
   constructor(clock?: Pick<Clock, "monotonicMs">) {
@@ -178,20 +174,94 @@ export class BodyReader {
   /** `nowMs` is when the scrape began: what timestamps are held against. */
   read(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
     const context = `${format}/${reading.context}`;
-    let shape: Shape | undefined;
     try {
-      shape =
-        this.#recognize(reading, context, body, format, nowMs) ?? this.#learn(reading, context, body, format, nowMs);
+      const shape = this.#recognize(reading, context, body, format, nowMs);
+      if (shape) return this.#judgeWhole(reading, context, format, shape, 0);
+      return this.#sift(reading, body, format, nowMs) ?? this.#look(reading, context, body, format, nowMs);
     } catch (error) {
       if (!(error instanceof BadExposition)) throw error;
       const outcome = outcomeOf(error.code);
       return { outcome, error: error.message, samplesScraped: 0, tooMuch: outcome === "failed_sample_limit" };
     }
-    reading.shape = shape;
-    if (this.#recent.get(context) !== shape) this.#recent.set(context, shape);
+  }
+
+  /** Reads a body whole that is like none before; or, when it is too much for that, what is known of it. */
+  #look(reading: TargetReading, context: string, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
+    let learnt: { readonly shape: Shape; readonly unlearnt: number };
+    const understood = this.#heads.understood;
+    try {
+      learnt = this.#learn(reading, context, body, format, nowMs);
+    } catch (error) {
+      const isTooMuch = error instanceof BadExposition && outcomeOf(error.code) !== "failed_parse";
+      const sieve = isTooMuch ? sieveFor(reading, format) : undefined;
+      if (!sieve) throw error;
+      return this.#judgeSieved(reading, sieve, this.#readSieved(reading, sieve, body, nowMs));
+    } finally {
+      reading.guard?.looked(this.#linesLooked, this.#heads.understood - understood);
+    }
+    return this.#judgeWhole(reading, context, format, learnt.shape, learnt.unlearnt);
+  }
+
+  /** Reads only what is known of a body, while looking at all of it is not due or costs too much; undefined when it is due. */
+  #sift(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading | undefined {
+    const { guard } = reading;
+    if (!guard || (guard.isLookDue && guard.mayLook)) return undefined;
+    const sieve = sieveFor(reading, format);
+    if (!sieve) return undefined;
+    const sieved = this.#readSieved(reading, sieve, body, nowMs);
+    if (guard.isSuspicious(sieved.missing, sieve.layout.rows.length)) return undefined;
+    return this.#judgeSieved(reading, sieve, sieved);
+  }
+
+  #readSieved(reading: TargetReading, sieve: Sieve, body: Uint8Array, nowMs: number): Sieved {
+    this.sieved++;
+    this.#begin();
+    return sieve.read(body, this.#values, this.#spare, (row, reader) => this.#note(row, reader, reading, nowMs));
+  }
+
+  #judgeSieved(reading: TargetReading, sieve: Sieve, sieved: Sieved): Reading {
+    const { dropped, duplicates, missing, samples, unknown } = sieved;
+    let { layout } = sieve;
+    if (missing > 0) {
+      const part = sieve.part(this.#layouts);
+      layout = part.layout;
+      this.#move(part.kept, part.rowOf);
+    }
+    const ahead = this.#ahead.length;
+    const behind = this.#behind.length;
+    // Rules may drop what is not known, so with rules only what is known counts.
+    const counted = layout.rows.length - ahead - behind + (reading.target.options.metricRelabel ? 0 : unknown);
+    const exceeded = exceededSampleLimit(reading.target, counted, samples);
+    if (exceeded) return exceeded;
+    return {
+      outcome: samples === dropped + layout.rows.length - ahead - behind ? "stored" : "partial",
+      layout,
+      values: this.#values,
+      timestamps: this.#timestamps,
+      exemplars: this.#exemplars,
+      samplesScraped: samples,
+      dropped,
+      refused: { duplicate_series: duplicates, timestamp_ahead: ahead, timestamp_behind: behind, cardinality: unknown },
+      flood: reading.guard?.told(unknown) ?? "",
+    };
+  }
+
+  /** `unlearnt` are samples of the body that the shape has not: then it is good for this once. */
+  #judgeWhole(
+    reading: TargetReading,
+    context: string,
+    format: ExpositionFormat,
+    shape: Shape,
+    unlearnt: number,
+  ): Reading {
+    reading.shape = unlearnt === 0 ? shape : undefined;
     this.#values.length = shape.layout.rows.length;
     try {
-      return this.#judge(reading, shape, this.#relabelled(reading, shape));
+      const relabelled = this.#relabelled(reading, shape);
+      const judged = this.#judge(reading, format, shape, relabelled, unlearnt);
+      const isWhole = "layout" in judged && judged.refused.cardinality === 0;
+      if (isWhole && this.#recent.get(context) !== shape) this.#recent.set(context, shape);
+      return judged;
     } catch (error) {
       if (!(error instanceof BadRelabelling)) throw error;
       return { outcome: "failed_parse", error: error.message, samplesScraped: shape.samples, tooMuch: false };
@@ -204,33 +274,50 @@ export class BodyReader {
     if (!metricRelabel) return undefined;
     reading.relabelling ??= this.#relabeller.ofTarget(reading.target, metricRelabel);
     const relabelled = this.#relabeller.relabel(shape.layout, reading.relabelling);
-    reading.relabelled = relabelled;
-    const { kept, rowOf } = relabelled;
+    this.#move(relabelled.kept, relabelled.rowOf);
+    return relabelled;
+  }
+
+  /** Leaves only these rows of what was read. */
+  #move(kept: Int32Array, rowOf: Int32Array): void {
     this.#values.keep(kept);
     const moved = <T extends { readonly row: number }>(entries: readonly T[]) =>
       entries.filter(({ row }) => rowOf[row]! >= 0).map((entry) => ({ ...entry, row: rowOf[entry.row]! }));
     if (this.#timestamps.length > 0) this.#timestamps = moved(this.#timestamps);
     if (this.#exemplars.length > 0) this.#exemplars = moved(this.#exemplars);
-    return relabelled;
   }
 
-  /** Holds the limits against what is left, and counts. */
-  #judge(reading: TargetReading, shape: Shape, relabelled: RelabelledLayout | undefined): Reading {
-    const layout = relabelled?.layout ?? shape.layout;
-    const { samples, duplicatesOf } = shape;
-    const exceeded = exceededLimit(reading.target, () => this.#extentsOf(layout, reading));
+  /** Holds the limits against what is left, has the guard choose of it, and counts. */
+  #judge(
+    reading: TargetReading,
+    format: ExpositionFormat,
+    shape: Shape,
+    relabelled: RelabelledLayout | undefined,
+    unlearnt: number,
+  ): Reading {
+    const left = relabelled?.layout ?? shape.layout;
+    const samples = shape.samples + unlearnt;
+    const exceeded = exceededLimit(reading.target, () => this.#extentsOf(left, reading));
     if (exceeded) return { outcome: "failed_label_limit", error: exceeded, samplesScraped: samples, tooMuch: false };
     const isLeft = (row: number) => relabelled === undefined || relabelled.rowOf[row]! >= 0;
-    const isDropped = (row: number) => relabelled?.rowOf[row] === rowDropped;
-    const ahead = this.#ahead.length > 0 ? this.#ahead.filter(isLeft).length : 0;
-    const behind = this.#behind.length > 0 ? this.#behind.filter(isLeft).length : 0;
+    const untimely =
+      this.#ahead.length + this.#behind.length > 0 ? countIf(this.#ahead, isLeft) + countIf(this.#behind, isLeft) : 0;
+    const tooMany = exceededSampleLimit(reading.target, left.rows.length - untimely + unlearnt, samples);
+    if (tooMany) return tooMany;
+
+    const choice = this.#choose(reading, format, { shape, relabelled, unlearnt });
+    if (choice?.kept && choice.rowOf) this.#move(choice.kept, choice.rowOf);
+    const isKept = (row: number) => {
+      const rowLeft = relabelled ? relabelled.rowOf[row]! : row;
+      return rowLeft >= 0 && (!choice?.rowOf || choice.rowOf[rowLeft]! >= 0);
+    };
+    const ahead = untimely > 0 ? countIf(this.#ahead, isKept) : 0;
+    const behind = untimely > 0 ? countIf(this.#behind, isKept) : 0;
+    const layout = choice?.layout ?? left;
     const stored = layout.rows.length - ahead - behind;
-    const dropped = (relabelled ? countOf(relabelled.rowOf, rowDropped) : 0) + duplicatesOf.filter(isDropped).length;
-    const { sampleLimit } = reading.target.options;
-    if (sampleLimit > 0 && stored > sampleLimit) {
-      const error = `sample_limit exceeded: expected at most ${sampleLimit} samples, got ${stored}`;
-      return { outcome: "failed_sample_limit", error, samplesScraped: samples, tooMuch: false };
-    }
+    const isDropped = (row: number) => relabelled?.rowOf[row] === rowDropped;
+    const dropped = (relabelled ? countOf(relabelled.rowOf, rowDropped) : 0) + countIf(shape.duplicatesOf, isDropped);
+    const cardinality = (choice?.refused ?? 0) + unlearnt;
     return {
       outcome: stored + dropped === samples ? "stored" : "partial",
       layout,
@@ -240,11 +327,35 @@ export class BodyReader {
       samplesScraped: samples,
       dropped,
       refused: {
-        duplicate_series: samples - dropped - layout.rows.length,
+        duplicate_series: samples - dropped - left.rows.length - unlearnt,
         timestamp_ahead: ahead,
         timestamp_behind: behind,
+        cardinality,
       },
+      flood: reading.guard?.told(cardinality) ?? "",
     };
+  }
+
+  /** What the guard keeps; undefined without one. A choice holds while the shape does, and looks are not due. */
+  #choose(
+    reading: TargetReading,
+    format: ExpositionFormat,
+    { relabelled, shape, unlearnt }: { shape: Shape; relabelled: RelabelledLayout | undefined; unlearnt: number },
+  ): Choice | undefined {
+    const { guard, judged } = reading;
+    const left = relabelled?.layout ?? shape.layout;
+    if (judged?.shape === shape && judged.relabelled === relabelled) {
+      if (!judged.choice || judged.choice.refused === 0 || !guard?.isLookDue) return judged.choice;
+    }
+    const choice = guard?.choose(left, unlearnt, this.#layouts);
+    reading.judged = { format, shape, relabelled, choice };
+    reading.sieve = undefined;
+    if (!choice || (unlearnt === 0 && choice.refused <= choice.layout.rows.length)) return choice;
+    // Mostly flood: what is not kept is not remembered either.
+    reading.sieve = sieveFor(reading, format);
+    reading.judged = undefined;
+    reading.shape = undefined;
+    return choice;
   }
 
   #extentsOf(layout: Layout, reading: TargetReading): Extents {
@@ -301,7 +412,13 @@ export class BodyReader {
     }
   }
 
-  #learn(reading: TargetReading, context: string, body: Uint8Array, format: ExpositionFormat, nowMs: number): Shape {
+  #learn(
+    reading: TargetReading,
+    context: string,
+    body: Uint8Array,
+    format: ExpositionFormat,
+    nowMs: number,
+  ): { readonly shape: Shape; readonly unlearnt: number } {
     this.learned++;
     const reader = new ExpositionReader(body, format);
     const values = this.#values;
@@ -311,20 +428,28 @@ export class BodyReader {
     const seen = new Map<string, number>();
     const duplicatesOf: number[] = [];
     let samples = 0;
+    let unlearnt = 0;
     this.#begin();
-    for (;;) {
+    for (let line = 1; ; line++) {
       const kind = reader.next();
       if (kind === "end") break;
-      this.#checkLine(reader, lines.count);
+      this.#linesLooked = line;
+      this.#checkLine(reader, line);
       if (kind !== "sample") {
         if (kind !== "comment") families.declare(reader.family, kind, kind === "type" ? reader.type : reader.metadata);
         lines.add(reader.lineStart, reader.at, noSample);
         continue;
       }
       const headEnd = reader.at;
-      const head = this.#understand(reader, body, headEnd);
+      if (rows.length === seriesPerScrapeMax) {
+        unlearnt++;
+        reader.tail(this.#spare, 0);
+        continue;
+      }
+      // What a flood brings is not there the next time: it would only displace what is.
+      const head = this.#heads.understand(reader, body, !reading.guard?.flooding);
       const labels = rowLabels(head.labels, reading.labelNames, reading.target.options.honorLabels);
-      const key = seriesKey(head, labels, reading);
+      const key = seriesKey(head, labels, reading.target);
       samples++;
       const before = seen.get(key);
       if (before !== undefined) {
@@ -332,13 +457,6 @@ export class BodyReader {
         reader.tail(this.#spare, 0);
         lines.add(reader.lineStart, headEnd, duplicateSample);
         continue;
-      }
-      if (rows.length === seriesPerScrapeMax) {
-        throw new BadExposition(
-          "too_many_series",
-          lines.count + 1,
-          `expected at most ${seriesPerScrapeMax} series in one scrape, got more`,
-        );
       }
       const row = rows.length;
       seen.set(key, row);
@@ -353,7 +471,7 @@ export class BodyReader {
     const heads = lines.heads(body);
     const key = contentId(context, "\n", heads);
     const known = this.#shapes.get(key);
-    if (known) return known;
+    if (known) return { shape: known, unlearnt };
     const layoutRows = rows.map(({ head, labels }) => {
       const family = families.indexFor(head.name);
       if (head.row?.family !== family || head.row.labels !== labels) {
@@ -373,26 +491,11 @@ export class BodyReader {
       duplicatesOf,
     };
     this.#shapes.set(key, shape);
-    return shape;
-  }
-
-  #understand(reader: ExpositionReader, body: Uint8Array, headEnd: number): KnownHead {
-    const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString(
-      "latin1",
-      reader.lineStart,
-      headEnd,
-    );
-    const known = this.#heads.get(text);
-    if (known) return known;
-    const { name, labels } = reader.head();
-    const head: KnownHead = { name, labels, key: keyOf(name, labels), row: undefined };
-    if (text.length <= headCachedBytesMax) this.#heads.set(text, head);
-    return head;
+    return { shape, unlearnt };
   }
 
   /** `reader` stands behind the head, or behind a line without a sample. */
-  #checkLine(reader: ExpositionReader, linesBefore: number): void {
-    const line = linesBefore + 1;
+  #checkLine(reader: ExpositionReader, line: number): void {
     if (line > linesPerScrapeMax) {
       throw new BadExposition(
         "too_many_lines",
@@ -436,7 +539,6 @@ function outcomeOf(
   code: BadExpositionCode,
 ): Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit"> {
   switch (code) {
-    case "too_many_series":
     case "too_many_lines":
       return "failed_sample_limit";
     case "too_long":
@@ -456,66 +558,29 @@ function countOf(numbers: Int32Array, wanted: number): number {
   return count;
 }
 
-/** How many series the layout has that the one before had not; all of them when there was none. */
-export function seriesAdded(previous: Layout | undefined, layout: Layout): number {
-  if (previous === layout) return 0;
-  if (!previous) return layout.rows.length;
-  const before = new Set(previous.rows.map((row) => keyOf(row.name, row.labels)));
-  let added = 0;
-  for (const row of layout.rows) if (!before.has(keyOf(row.name, row.labels))) added++;
-  return added;
+function countIf(rows: readonly number[], holds: (row: number) => boolean): number {
+  return rows.length === 0 ? 0 : rows.filter(holds).length;
+}
+
+/** What Prometheus' `sample_limit` forbids of this scrape, undefined when nothing. The guard's choice comes after it. */
+function exceededSampleLimit(target: Target, samplesLeft: number, samplesScraped: number): Reading | undefined {
+  const { sampleLimit } = target.options;
+  if (sampleLimit === 0 || samplesLeft <= sampleLimit) return undefined;
+  const error = `sample_limit exceeded: expected at most ${sampleLimit} samples, got ${samplesLeft}`;
+  return { outcome: "failed_sample_limit", error, samplesScraped, tooMuch: false };
+}
+
+/** What is known of the target while its body is of that format; undefined while it was never read whole. */
+function sieveFor(reading: TargetReading, format: ExpositionFormat): Sieve | undefined {
+  const { judged } = reading;
+  if (!reading.sieve && judged?.choice) {
+    const { choice, relabelled, shape } = judged;
+    reading.sieve = sieveOf(judged.format, shape, choice, relabelled);
+  }
+  return reading.sieve?.format === format ? reading.sieve : undefined;
 }
 
 /** What `Content-Type` says; Prometheus too takes anything but OpenMetrics for the text format. */
 export function formatOf(contentType: string): ExpositionFormat {
   return /^\s*application\/openmetrics-text\s*(;|$)/i.test(contentType) ? "openmetrics" : "text";
-}
-
-/** Equal keys mean the same series of this target. */
-function seriesKey(head: KnownHead, labels: Labels, reading: TargetReading): string {
-  if (reading.target.options.honorLabels) return labelsKey(mergeLabels(reading.target.labels, labels, head.name));
-  return labels === head.labels ? head.key : keyOf(head.name, labels);
-}
-
-function keyOf(name: string, labels: Labels): string {
-  return `${name.length}:${name}${labelsKey(labels)}`;
-}
-
-/** Where the lines of a body lie while it is learnt. */
-class Lines {
-  readonly #starts: number[] = [];
-  readonly #ends: number[] = [];
-  readonly #rows: number[] = [];
-
-  get count(): number {
-    return this.#rows.length;
-  }
-
-  add(headStart: number, headEnd: number, row: number): void {
-    this.#starts.push(headStart);
-    this.#ends.push(headEnd);
-    this.#rows.push(row);
-  }
-
-  heads(body: Uint8Array): Uint8Array {
-    let bytes = 0;
-    for (let i = 0; i < this.count; i++) bytes += this.#ends[i]! - this.#starts[i]!;
-    const heads = new Uint8Array(bytes);
-    let at = 0;
-    for (let i = 0; i < this.count; i++) {
-      heads.set(body.subarray(this.#starts[i]!, this.#ends[i]!), at);
-      at += this.#ends[i]! - this.#starts[i]!;
-    }
-    return heads;
-  }
-
-  /** In the bytes of `heads`. */
-  headEnds(): Uint32Array {
-    let at = 0;
-    return Uint32Array.from(this.#ends, (end, i) => (at += end - this.#starts[i]!));
-  }
-
-  rowOf(): Int32Array {
-    return Int32Array.from(this.#rows);
-  }
 }

@@ -14,7 +14,7 @@ import type { MetricType } from "#/lib/model/layout.ts";
 
 export type ExpositionFormat = "text" | "openmetrics";
 
-export type BadExpositionCode = "syntax" | "bad_utf8" | "no_eof" | "too_many_series" | "too_many_lines" | "too_long";
+export type BadExpositionCode = "syntax" | "bad_utf8" | "no_eof" | "too_many_lines" | "too_long";
 
 /** The body cannot be read. The message begins with the line's number. */
 export class BadExposition extends Error {

@@ -9,13 +9,14 @@ import { compareText, type Label, type Labels, labelsKey, mergeLabels, metricNam
 import { type Layout, type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
 import { labelNamePattern, type MetricRelabel, metricNamePattern, Relabelling } from "#/lib/model/relabel.ts";
 import type { Target } from "#/lib/model/target.ts";
+import { seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
 
 /** Compiled rules, each of a scrape config; those of all configs of a data centre, and their predecessors. */
 const relabellingsMax = 512;
 
-/** Results that are kept though no target's last scrape has them, for those whose layout comes and goes. */
-const recentMax = 256;
+/** Rows of results that are kept though no target's last scrape has them, for those whose layout comes and goes: 100 MB. */
+const recentRowsMax = 2 * seriesPerScrapeMax;
 
 /** In `rowOf`: the rules dropped the row, or made it a series that an earlier row is already. */
 export const rowDropped = -1;
@@ -50,9 +51,9 @@ export class BadRelabelling extends Error {
 }
 
 export class LayoutRelabeller {
-  readonly #relabellings = new HalvedCache<Relabelling>({ entriesMax: relabellingsMax });
+  readonly #relabellings = new HalvedCache<Relabelling>({ weightMax: relabellingsMax });
   readonly #results = new Interned<RelabelledLayout>();
-  readonly #recent = new HalvedCache<RelabelledLayout>({ entriesMax: recentMax });
+  readonly #recent = new HalvedCache<RelabelledLayout>({ weightMax: recentRowsMax });
   readonly #layouts: Interned<Layout>;
   readonly #clock: Pick<Clock, "monotonicMs">;
   /** How often rules were evaluated for a layout, and what that took. */
@@ -95,7 +96,7 @@ export class LayoutRelabeller {
       if (known) result = { ...result, layout: known };
       else this.#layouts.set(result.layout.id, result.layout);
       this.#results.set(key, result);
-      this.#recent.set(key, result);
+      this.#recent.set(key, result, layout.rows.length);
     }
     return result;
   }

@@ -4,6 +4,7 @@
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { OutgoingScrape } from "#/lib/codec/encode.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
 import { DecimalColumn } from "#/lib/model/decimal.ts";
 import { type Layout, layoutEmpty } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
@@ -11,7 +12,9 @@ import type { ScrapedTarget, ScrapeFacts } from "#/lib/model/scrape.ts";
 import { slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/target.ts";
 import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
 import type { DueScrape, MissedOutcome, ScheduleHandlers } from "#/secondary/schedule.ts";
+import { seriesAdded } from "#/secondary/scrape/choice.ts";
 import type { Fetched, Fetcher } from "#/secondary/scrape/fetch.ts";
+import { CardinalityGuard, type TargetGuard } from "#/secondary/scrape/guard.ts";
 import {
   BodyReader,
   formatOf,
@@ -19,7 +22,6 @@ import {
   type RefusalReason,
   type Refusals,
   refusalReasons,
-  seriesAdded,
   type TargetReading,
   targetReading,
 } from "#/secondary/scrape/layout.ts";
@@ -35,6 +37,7 @@ export interface TargetState {
   last: LastScrape | undefined;
   /** When the last scrape that was stored began; undefined before the first. */
   lastStoredMs: number | undefined;
+  readonly guard: TargetGuard;
   readonly restraint: Restraint;
 }
 
@@ -42,7 +45,7 @@ export interface LastScrape {
   readonly slot: number;
   readonly generation: number;
   readonly outcome: Outcome;
-  /** What went wrong, for people; empty when nothing did. */
+  /** What went wrong, or why the guard refused series, for people; empty when nothing did. */
   readonly error: string;
   /** When it began. */
   readonly beganMs: number;
@@ -65,16 +68,23 @@ export class Scraper implements ScheduleHandlers<TargetState> {
   readonly #counters: ScrapeCounters;
   readonly #emit: (scrape: OutgoingScrape) => void;
   readonly #reader: BodyReader;
+  readonly #guard: CardinalityGuard;
   /** What the reader had counted after the last body. */
   #learned = 0;
+  #sieved = 0;
   #relabelled = 0;
   #relabelMs = 0;
 
-  /** `emit` gets each outcome in turn, and copies what it keeps of the values. */
+  /**
+   * `emit` gets each outcome in turn, and copies what it keeps of the values. `cardinalityLimit` is of the series of all targets
+   * together.
+   */
   constructor(options: {
     readonly fetcher: Fetcher;
     readonly clock: Clock;
     readonly metrics: Registry;
+    readonly log: Logger;
+    readonly cardinalityLimit?: number;
     readonly emit: (scrape: OutgoingScrape) => void;
   }) {
     this.#fetcher = options.fetcher;
@@ -82,13 +92,16 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     this.#counters = scrapeCounters(options.metrics);
     this.#emit = options.emit;
     this.#reader = new BodyReader(options.clock);
+    this.#guard = new CardinalityGuard(options);
   }
 
   adopt(target: Target, previous: TargetState | undefined): TargetState {
     const { id, labels, intervalMs } = target;
     const scraped = previous?.scraped.intervalMs === intervalMs ? previous.scraped : { id, labels, intervalMs };
-    const reading = targetReading(target, previous?.reading);
-    const restraint = previous?.restraint ?? new Restraint(this.#clock.monotonicMs());
+    const guard = previous?.guard ?? this.#guard.ofTarget(target);
+    guard.retarget(target);
+    const reading = targetReading(target, previous?.reading, guard);
+    const restraint = previous?.restraint ?? new Restraint();
     return {
       target,
       scraped,
@@ -96,8 +109,13 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       layout: previous?.layout,
       last: previous?.last,
       lastStoredMs: previous?.lastStoredMs,
+      guard,
       restraint,
     };
+  }
+
+  left(state: TargetState): void {
+    state.guard.release();
   }
 
   async scrape(state: TargetState, due: DueScrape, signal: AbortSignal): Promise<void> {
@@ -125,7 +143,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       bodyBytes: fetched.ok ? fetched.body.length : 0,
     };
     if (!fetched.ok) this.#failed(state, facts, beganMs, fetched.outcome, fetched.error, 0);
-    else if (reading && "layout" in reading) this.#read(state, facts, beganMs, reading);
+    else if (reading && "layout" in reading) this.#stored(state, facts, beganMs, reading);
     else if (reading) {
       if (reading.tooMuch) state.restraint.rest(reading.error, this.#clock.monotonicMs());
       this.#failed(state, facts, beganMs, reading.outcome, reading.error, reading.samplesScraped);
@@ -147,13 +165,16 @@ export class Scraper implements ScheduleHandlers<TargetState> {
   /** Of the last reading. */
   #countReading(reading: Reading, ms: number): void {
     const counters = this.#counters;
-    const { learned, relabelMs, relabelled } = this.#reader;
+    const { learned, relabelMs, relabelled, sieved } = this.#reader;
     const isLearned = learned !== this.#learned;
     const relabellingMs = relabelMs - this.#relabelMs;
+    const isSieved = sieved !== this.#sieved;
     this.#learned = learned;
-    (isLearned ? counters.learnSeconds : counters.readSeconds).add((ms - relabellingMs) / 1000);
+    this.#sieved = sieved;
+    const { learnSeconds, readSeconds, sieveSeconds } = counters;
+    (isLearned ? learnSeconds : isSieved ? sieveSeconds : readSeconds).add((ms - relabellingMs) / 1000);
     if (!("layout" in reading)) counters.refusedBodies.add(1);
-    else (isLearned ? counters.learned : counters.recognized).add(1);
+    else (isLearned ? counters.learned : isSieved ? counters.sieved : counters.recognized).add(1);
     if (relabelled === this.#relabelled) return;
     counters.relabelled.add(relabelled - this.#relabelled);
     counters.relabelSeconds.add(relabellingMs / 1000);
@@ -161,25 +182,13 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     this.#relabelMs = relabelMs;
   }
 
-  #read(state: TargetState, facts: FactsOfTime, beganMs: number, reading: Extract<Reading, { layout: Layout }>): void {
-    const added = seriesAdded(state.layout, reading.layout);
-    const nowMs = this.#clock.monotonicMs();
-    const tooMany = state.restraint.refuses(added, nowMs);
-    if (tooMany === undefined) this.#stored(state, facts, beganMs, reading, added);
-    else {
-      state.restraint.rest(tooMany, nowMs);
-      this.#failed(state, facts, beganMs, "failed_sample_limit", tooMany, reading.samplesScraped);
-    }
-  }
-
   #stored(
     state: TargetState,
     facts: FactsOfTime,
     beganMs: number,
     reading: Extract<Reading, { layout: Layout }>,
-    added: number,
   ): void {
-    const { dropped, layout, outcome, refused, samplesScraped } = reading;
+    const { dropped, flood, layout, outcome, refused, samplesScraped } = reading;
     let seriesRefused = 0;
     for (const reason of refusalReasons) {
       if (refused[reason] === 0) continue;
@@ -187,11 +196,12 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       this.#counters.refused(reason, refused[reason]);
     }
     const samples = samplesScraped - dropped - seriesRefused;
+    const added = seriesAdded(state.layout, layout);
     state.layout = layout;
     state.lastStoredMs = beganMs;
     const { bodyBytes, durationUs, generation, slot } = facts;
     const kept = { beganMs, durationUs, bodyBytes, samples, added, dropped, refused };
-    state.last = { slot, generation, outcome, error: "", ...kept };
+    state.last = { slot, generation, outcome, error: flood, ...kept };
     this.#counters.outcome(outcome);
     this.#counters.samples.add(samples);
     if (dropped > 0) this.#counters.dropped.add(dropped);
@@ -240,10 +250,12 @@ interface ScrapeCounters {
   readonly dropped: Counter;
   readonly recognized: Counter;
   readonly learned: Counter;
+  readonly sieved: Counter;
   readonly refusedBodies: Counter;
   readonly relabelled: Counter;
   readonly readSeconds: Counter;
   readonly learnSeconds: Counter;
+  readonly sieveSeconds: Counter;
   readonly relabelSeconds: Counter;
   outcome(outcome: Outcome): void;
   refused(reason: RefusalReason, count: number): void;
@@ -258,10 +270,12 @@ function scrapeCounters(metrics: Registry): ScrapeCounters {
     dropped: metrics.counter("heliograph_secondary_samples_dropped_total"),
     recognized: reading("recognized"),
     learned: reading("learned"),
+    sieved: reading("sieved"),
     refusedBodies: reading("refused"),
     relabelled: metrics.counter("heliograph_secondary_relabelled_layouts_total"),
     readSeconds: stage("read"),
     learnSeconds: stage("learn"),
+    sieveSeconds: stage("sieve"),
     relabelSeconds: stage("relabel"),
     outcome(outcome) {
       let counter = outcomes.get(outcome);

@@ -143,7 +143,7 @@ async function ours(configs: string) {
   const encoder = new RunEncoder(testRun);
   const fetcher = httpFetcher({ clock });
   const registry = createRegistry({ tier: "secondary" });
-  const scraper = new Scraper({ fetcher, clock, metrics: registry, emit: (scrape) => encoder.add(scrape) });
+  const scraper = new Scraper({ fetcher, clock, log, metrics: registry, emit: (scrape) => encoder.add(scrape) });
   for (const { target } of generation.targets) {
     const due = { slot: slotAt(target, clock.nowMs()), generation: 1, timeoutMs: target.timeoutMs };
     await scraper.scrape(scraper.adopt(target, undefined), due, new AbortController().signal);

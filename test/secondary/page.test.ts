@@ -91,7 +91,7 @@ const mixed = [
     samples: 5,
     dropped: 3,
     added: 1,
-    refused: { duplicate_series: 2, timestamp_ahead: 0, timestamp_behind: 0 },
+    refused: { duplicate_series: 2, timestamp_ahead: 0, timestamp_behind: 0, cardinality: 0 },
   }),
   scheduled(makeTarget("http://missed/"), { outcome: "missed_overload", error: "the scrape before still ran" }),
   scheduled(makeTarget("http://down/", { labels: labelsOf({ job: "node", instance: "down", rack: "R2" }) }), {
@@ -213,6 +213,17 @@ t.test("targets are narrowed by condition, outcome, job and text, and put in ord
   t.strictSame(await urls("find=nothing"), []);
   t.strictSame(await urls("state=dropped"), [], "a secondary has none of those");
   t.strictSame((await urls("show=nonsense&sort=x&page=-1&job=")).length, 6, "what means nothing is not there");
+});
+
+t.test("of a target that floods the page names the flood, and says nothing twice", async (t) => {
+  const flood = '1,000 new series refused: http_requests_total, label "path" has 900 values (cardinality_limit is 100)';
+  const refused = { duplicate_series: 0, timestamp_ahead: 0, timestamp_behind: 0, cardinality: 1000 };
+  const given = { outcome: "partial", samples: 100, error: flood, refused, lastStoredMs: nowMs - 600_000 } as const;
+  const { get } = await serve(t, [scheduled(makeTarget("http://floods/"), given)]);
+  const { body } = await get("/targets");
+  t.match(body, `<small class="error">${flood.replaceAll('"', "&#34;")}</small>`);
+  t.notMatch(body, "refused: cardinality");
+  t.notMatch(body, "last stored");
 });
 
 t.test("the page says why a target is down, in whole sentences", async (t) => {

@@ -3,9 +3,9 @@
 import { Buffer } from "node:buffer";
 import t from "tap";
 
+import { silentLogger } from "#/lib/logger/logger.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { BodyReader, targetReading } from "#/secondary/scrape/layout.ts";
-import { Restraint } from "#/secondary/scrape/restraint.ts";
 import { Scraper } from "#/secondary/scrape/scrape.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 import { makeTarget } from "#/test/support/targets.ts";
@@ -35,16 +35,6 @@ t.test("endless lines and endless labels are refused before they cost much", (t)
   t.end();
 });
 
-t.test("a target has an allowance of new series, which fills up again with time", (t) => {
-  const restraint = new Restraint(0);
-  t.equal(restraint.refuses(100_000, 0), undefined);
-  t.equal(restraint.refuses(100_051, 1000), "expected at most 100050 new series (200000, and 50 a second), got 100051");
-  t.equal(restraint.refuses(100_050, 1000), undefined, "what was refused took nothing");
-  t.match(restraint.refuses(1, 1000), /at most 0 new series/);
-  t.equal(restraint.refuses(200_000, 4_001_000), undefined, "full again after 4,000 s");
-  t.end();
-});
-
 t.test("a target that brings too much rests for a minute, is not fetched meanwhile, and may come back", async (t) => {
   const clock = manualClock(nowMs);
   const outcomes: string[] = [];
@@ -52,6 +42,7 @@ t.test("a target that brings too much rests for a minute, is not fetched meanwhi
   let body = Buffer.from("a 1\n".repeat(200_001));
   const scraper = new Scraper({
     clock,
+    log: silentLogger(),
     metrics: createRegistry({ tier: "secondary" }),
     fetcher: {
       async fetch() {

@@ -39,6 +39,7 @@ function pausableClock(): ManualClock & { pause(byMs: number): void } {
 function recorded(clock: Clock, options: { takesMs?: (target: Target) => number; inFlightMax?: number } = {}) {
   const events: Event[] = [];
   const adopted: { target: Target; previous: string | undefined }[] = [];
+  const left: string[] = [];
   const running = new Map<string, number>();
   let together = 0;
   let togetherMax = 0;
@@ -66,12 +67,16 @@ function recorded(clock: Clock, options: { takesMs?: (target: Target) => number;
       missed(state, slot, generation, outcome) {
         events.push({ target: state, slot, generation, outcome, beganMs: clock.nowMs(), timeoutMs: 0 });
       },
+      left(state) {
+        left.push(state);
+      },
     },
   });
   return {
     schedule,
     events,
     adopted,
+    left,
     togetherMax: () => togetherMax,
     of: (target: Target) => events.filter((event) => event.target === target.url),
   };
@@ -253,7 +258,7 @@ t.test(
   async (t) => {
     const clock = manualClock(startMs);
     const [kept, left, come] = targetsOf(3) as [Target, Target, Target];
-    const { adopted, events, schedule } = recorded(clock);
+    const { adopted, events, left: told, schedule } = recorded(clock, { takesMs: () => 40 });
     schedule.offer(makeGeneration([kept, left]));
     await clock.advance(3000);
     const validFromMs = startMs + 5000;
@@ -277,6 +282,7 @@ t.test(
         ]),
       ],
     );
+    t.strictSame(told, [left.url], "and who has left is told once");
     await schedule.close();
   },
 );

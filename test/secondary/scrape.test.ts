@@ -11,7 +11,9 @@ import { type Label, labelsOf, labelsRecord } from "#/lib/model/labels.ts";
 import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts";
 import { decimalValue } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
-import { BodyReader, type Reading, seriesAdded, seriesPerScrapeMax, targetReading } from "#/secondary/scrape/layout.ts";
+import { seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
+import { seriesAdded } from "#/secondary/scrape/choice.ts";
+import { BodyReader, type Reading, targetReading } from "#/secondary/scrape/layout.ts";
 import type { ExpositionFormat } from "#/secondary/scrape/parse.ts";
 
 const nowMs = 1_700_000_000_000;
@@ -539,14 +541,13 @@ t.test("limits on samples and labels fail the whole scrape and say which series"
   t.equal(read(body, "text", limited({ labelValueLengthLimit: 10 })).outcome, "stored");
 });
 
-t.test("more series than any scrape may bring fail it, and nothing else", async (t) => {
+t.test("of more series than any scrape may bring, the first are stored", async (t) => {
   let body = "";
   for (let i = 0; i <= seriesPerScrapeMax; i++) body += `a${i} 1\n`;
   const reader = new BodyReader();
-  t.match(read(body, "text", someTarget, reader), {
-    outcome: "failed_sample_limit",
-    error: /^line 100001: expected at most 100000 series/,
-  });
+  const { layout, outcome, refused, samplesScraped, values } = stored(read(`${body}b 7\n`, "text", someTarget, reader));
+  t.strictSame([outcome, samplesScraped, refused.cardinality], ["partial", 100_002, 2]);
+  t.strictSame([layout.rows.length, layout.rows[99_999]!.name, values.length], [100_000, "a99999", 100_000]);
   t.equal(read("a 1\n", "text", someTarget, reader).outcome, "stored");
 });
 
