@@ -1,7 +1,7 @@
 // `heliograph secondary`: the only file of this tier that reads arguments, environment, signals and the real clock.
 
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { createHttpServer } from "#/lib/http/server.ts";
 import { type ProcessContext, runService, type Service, StartRefused } from "#/lib/supervision/process.ts";
@@ -14,8 +14,9 @@ import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
 import { findSecondary } from "#/topology/find.ts";
+import { secretsOf } from "#/topology/http.ts";
 import { loadForProcess } from "#/topology/process.ts";
-import { addressOf } from "#/topology/schema.ts";
+import { addressOf, type Datacenter, type Topology } from "#/topology/schema.ts";
 
 export function main(argv: readonly string[]): Promise<number> {
   return runService({ tier: "secondary", argv, env: process.env, start });
@@ -40,8 +41,25 @@ async function start(context: ProcessContext): Promise<Service> {
     log,
     metrics,
     connect: (address) => connectPrimary({ address, ...(tls && { tls }), log }),
-    fetcher: httpFetcher({ clock, meter: countedFetches(metrics) }),
+    fetcher: httpFetcher({
+      clock,
+      meter: countedFetches(metrics),
+      secrets: scrapeSecrets(topology, datacenter),
+      baseDir: dirname(resolve(context.topologyFile)),
+      environment: {
+        http: process.env.HTTP_PROXY || process.env.http_proxy,
+        https: process.env.HTTPS_PROXY || process.env.https_proxy,
+        no: process.env.NO_PROXY || process.env.no_proxy,
+      },
+    }),
   });
+}
+
+/** Secrets of the scrape configs of a data centre, by job and place. */
+function scrapeSecrets(topology: Topology, datacenter: Datacenter) {
+  const configs = [...topology.scrape_configs, ...datacenter.scrape_configs];
+  const byJob = new Map(configs.map((config) => [config.job_name, secretsOf(config)]));
+  return (job: string, place: string) => byJob.get(job)?.get(place);
 }
 
 /** The spool's own lock keeps a second process out of the directory. */

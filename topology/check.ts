@@ -3,6 +3,7 @@
 
 import { minuteMs } from "#/lib/bytes/units.ts";
 import { targetAddressFault } from "#/topology/address.ts";
+import { checkHttp } from "#/topology/credential.ts";
 import { checkNetwork } from "#/topology/network.ts";
 import { countOf, type Finding, formatPath, type Path, showValue } from "#/topology/problem.ts";
 import { checkRelabelConfigs } from "#/topology/relabel.ts";
@@ -258,6 +259,7 @@ function checkScrapeConfigs(topology: Topology, configs: readonly ScrapeConfig[]
     const placeLabels = Object.values(topology.label_names);
     return [
       ...findings,
+      ...checkHttp(config, at),
       ...checkRelabelConfigs(config.relabel_configs, placeLabels, [...at, "relabel_configs"]),
       ...checkRelabelConfigs(config.metric_relabel_configs, placeLabels, [...at, "metric_relabel_configs"]),
       ...checkStaticTargets(topology, config, at),

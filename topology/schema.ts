@@ -5,6 +5,7 @@
 
 import { z } from "zod";
 import { labelNamePattern, relabelActions, relabelDefaults } from "#/lib/model/relabel.ts";
+import { httpShape } from "#/topology/http.ts";
 
 export const formatVersion = 1;
 
@@ -114,6 +115,7 @@ export const scrapeConfig = z.strictObject({
     .describe("The path that is fetched."),
   scheme: z.enum(["http", "https"]).default("http").describe("The protocol that is spoken."),
   params: z.record(z.string(), z.array(z.string())).default({}).describe("Parameters of the query string."),
+  ...httpShape,
   honor_labels: z
     .boolean()
     .default(false)

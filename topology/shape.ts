@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { countOf, type Finding, formatPath, type Path, showValue } from "#/topology/problem.ts";
 import { topologySchema } from "#/topology/schema.ts";
+import { showValueAt } from "#/topology/secret.ts";
 import { nearest } from "#/topology/suggest.ts";
 import { unsupportedBecause } from "#/topology/unsupported.ts";
 
@@ -49,6 +50,7 @@ export function knownKeys(path: Path): readonly string[] {
   for (const part of path) {
     schema = unwrapped(schema);
     if (schema instanceof z.ZodArray) schema = schema.element;
+    else if (schema instanceof z.ZodRecord) schema = schema.valueType;
     else if (schema instanceof z.ZodObject) schema = schema.shape[String(part)];
     else return [];
   }
@@ -68,7 +70,7 @@ function got(path: Path, value: unknown): string {
     if (typeof at !== "object" || at === null || !Object.hasOwn(at, part)) return "nothing: the key is missing";
     at = (at as Record<string | number, unknown>)[part];
   }
-  return showValue(at);
+  return showValueAt(path, at);
 }
 
 const typeNames: Readonly<Record<string, string>> = {

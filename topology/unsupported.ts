@@ -5,20 +5,8 @@ import type { Path } from "#/topology/problem.ts";
 
 /** Keys of Prometheus' `scrape_config` (version 3.5) beyond ours, each with what to do instead. */
 const scrapeConfigKeys: Readonly<Record<string, string>> = {
-  basic_auth: "authentication at targets is not supported yet",
-  authorization: "authentication at targets is not supported yet",
-  oauth2: "authentication at targets is not supported yet",
-  bearer_token: "authentication at targets is not supported yet",
-  bearer_token_file: "authentication at targets is not supported yet",
-  http_headers: "headers of one's own are not supported yet",
-  tls_config: "TLS settings for targets are not supported yet; scheme: https verifies against the system's authorities",
-  proxy_url: "proxies are not supported; put a secondary where it reaches its targets",
-  proxy_connect_header: "proxies are not supported; put a secondary where it reaches its targets",
-  proxy_from_environment: "proxies are not supported; put a secondary where it reaches its targets",
-  no_proxy: "proxies are not supported; put a secondary where it reaches its targets",
-  follow_redirects: "up to 10 redirects are always followed",
-  enable_http2: "targets are scraped over HTTP/1.1; leave it out",
-  enable_compression: "compression follows from what the target offers; leave it out",
+  oauth2:
+    "OAuth 2 is not supported yet; use authorization.credentials_file, and let something else renew the token in it",
   scrape_protocols: "the text format 0.0.4 and OpenMetrics 1.0 are asked for, in Prometheus' order; leave it out",
   fallback_scrape_protocol: "a target without a Content-Type is read as text format 0.0.4; leave it out",
   target_limit: "a limit of targets a job is not supported; secondaries' capacity bounds them",

@@ -5,6 +5,7 @@
 
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from "yaml";
 import type { Path } from "#/topology/problem.ts";
+import { mayBeSecret } from "#/topology/secret.ts";
 
 /** Depth of a topology file is about ten. */
 const depthMax = 64;
@@ -65,7 +66,12 @@ export function readYaml(text: string, options?: { readonly strings?: boolean })
 function sentenceOf(error: { code: string; message: string }): string {
   if (error.code === "MULTIPLE_DOCS") return "expected one YAML document, got another one that begins here with ---";
   if (error.code === "RESOURCE_EXHAUSTION") return "nested too deeply";
-  return `not valid YAML: ${error.message}`;
+  return `not valid YAML: ${withoutExcerpt(error.message)}`;
+}
+
+/** Some messages end with what stands there, which may be a password that YAML takes for something else. */
+function withoutExcerpt(message: string): string {
+  return message.replace(/^(.*(?:token in YAML stream|extra characters|tag)): .*$/s, "$1");
 }
 
 /** Turns nodes into values, and remembers what aliases stand for. */
@@ -107,7 +113,12 @@ class Reader {
     if (isMap(node)) return this.#mapping(node.items as unknown as MapItem[], path, depth);
     if (!isAlias(node)) return this.#fail(node, path, "expected a plain value");
     const anchor = this.#anchors.get(node.source);
-    if (!anchor) return this.#fail(node, path, `*${node.source}: there is no anchor &${node.source} before this`);
+    if (!anchor) {
+      const message = mayBeSecret(path)
+        ? "there is no anchor of this name before this"
+        : `*${node.source}: there is no anchor &${node.source} before this`;
+      return this.#fail(node, path, message);
+    }
     this.#values += anchor.values;
     this.targets.set(node, anchor.node);
     return anchor.value;

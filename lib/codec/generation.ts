@@ -18,6 +18,7 @@ import {
   writeEnvelope,
   writeSection,
 } from "#/lib/codec/envelope.ts";
+import { readHttp, writeHttp } from "#/lib/codec/http.ts";
 import { idBytes, readCount } from "#/lib/codec/layout.ts";
 import {
   generationBodyBytesMax,
@@ -45,14 +46,14 @@ export class BadGeneration extends Error {
   }
 }
 
-/** Of the envelope: some settings have rules for metric relabelling, which who does not know them must not leave out. */
-const flagMetricRelabel = 1;
+/** Of the envelope: some settings have what a reader that does not know it must not leave out. */
+const flags = { metricRelabel: 1, http: 2 } as const;
 
 const format: EnvelopeFormat = {
   magic: "HGGN",
   version: generationVersion,
   bytesMax: generationBytesMax,
-  flagsKnown: flagMetricRelabel,
+  flagsKnown: flags.metricRelabel | flags.http,
   refuse: (code, offset, message, cause) => new BadGeneration(code, offset, message, cause),
 };
 const { refuse } = format;
@@ -94,8 +95,7 @@ export function encodeGeneration(generation: Generation): Uint8Array {
   header.varint(generation.targets.length);
   header.varint(body.length);
   const writer = new ByteWriter(body.length / 2 + 1024);
-  const flags = settings.hasMetricRelabel ? flagMetricRelabel : 0;
-  writeEnvelope(writer, format, header.view(), body.view(), zstdLevel, flags);
+  writeEnvelope(writer, format, header.view(), body.view(), zstdLevel, settings.flags);
   if (
     writer.length > generationBytesMax ||
     body.length > generationBodyBytesMax ||
@@ -192,6 +192,9 @@ function readSecondaries(reader: ByteReader, strings: readonly string[]): Genera
   return Array.from({ length: count }, () => ({ name: stringOf(strings, reader), capacity: reader.varint() }));
 }
 
+/** Stands before what follows where there are no rules. */
+const noRelabel = { placeLabels: [], rules: [] } as const;
+
 const optionFlags = { honorLabels: 1, honorTimestamps: 2 } as const;
 
 class SettingsTable {
@@ -200,7 +203,8 @@ class SettingsTable {
   readonly #numbers = new Map<string, number>();
   /** Targets of one job usually share the very object of their options. */
   readonly #recent = new Map<ScrapeOptions, Settings & { readonly number: number }>();
-  hasMetricRelabel = false;
+  /** Of the envelope. */
+  flags = 0;
 
   constructor(strings: StringTable) {
     this.#strings = strings;
@@ -219,9 +223,9 @@ class SettingsTable {
     const { options } = settings;
     // Two numbers in one line cannot run into each other, and the job comes last.
     const limits = `${options.sampleLimit} ${options.labelLimit} ${options.labelNameLengthLimit} ${options.labelValueLengthLimit}`;
-    const flags = flagsOf(options);
-    const numbers = `${flags} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax}`;
-    const key = `${numbers} ${options.metricRelabel?.id ?? "-"} ${settings.job}`;
+    const optionBits = flagsOf(options);
+    const numbers = `${optionBits} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax}`;
+    const key = `${numbers} ${options.metricRelabel?.id ?? "-"} ${options.http?.id ?? "-"} ${settings.job}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#numbers.size;
@@ -230,11 +234,15 @@ class SettingsTable {
       entry.varint(this.#strings.numberOf(settings.job));
       entry.varint(settings.intervalMs);
       entry.varint(settings.timeoutMs);
-      entry.varint(flags);
+      entry.varint(optionBits);
       for (const limit of optionLimits) entry.varint(options[limit]);
-      if (options.metricRelabel) {
-        this.hasMetricRelabel = true;
-        writeMetricRelabel(entry, options.metricRelabel, (text) => this.#strings.numberOf(text));
+      const numberOf = (text: string) => this.#strings.numberOf(text);
+      const { http, metricRelabel } = options;
+      if (metricRelabel) this.flags |= flags.metricRelabel;
+      if (metricRelabel || http) writeMetricRelabel(entry, metricRelabel ?? noRelabel, numberOf);
+      if (http) {
+        this.flags |= flags.http;
+        writeHttp(entry, http, numberOf);
       }
       this.#writer.varint(entry.length);
       this.#writer.bytes(entry.view());
@@ -274,18 +282,26 @@ function readSettings(reader: ByteReader, strings: readonly string[]): Settings[
     const job = stringOf(strings, entry);
     const intervalMs = entry.varint();
     const timeoutMs = entry.varint();
-    const flags = entry.varint();
+    const optionBits = entry.varint();
     const limits = {} as Record<(typeof optionLimits)[number], number>;
     for (const limit of optionLimits) limits[limit] = entry.varint();
-    const relabel = entry.remaining > 0 ? readMetricRelabel(entry, () => stringOf(strings, entry), refuse) : undefined;
+    const string = () => stringOf(strings, entry);
+    const relabel = entry.remaining > 0 ? readMetricRelabel(entry, string, refuse) : undefined;
+    const http = entry.remaining > 0 ? readHttp(entry, job, string, refuse) : undefined;
     if (intervalMs === 0) throw refuse("bad_structure", reader.offset, "settings: expected an interval above 0, got 0");
-    const honorLabels = flags % 2 === 1;
-    const honorTimestamps = flags % 4 >= 2;
+    const honorLabels = optionBits % 2 === 1;
+    const honorTimestamps = optionBits % 4 >= 2;
     all.push({
       job,
       intervalMs,
       timeoutMs,
-      options: { honorLabels, honorTimestamps, ...limits, ...(relabel && { metricRelabel: relabel }) },
+      options: {
+        honorLabels,
+        honorTimestamps,
+        ...limits,
+        ...(relabel && { metricRelabel: relabel }),
+        ...(http && { http }),
+      },
     });
   }
   return all;

@@ -18,7 +18,7 @@ const placeLabelsMax = 16;
 
 export function writeMetricRelabel(
   writer: ByteWriter,
-  { placeLabels, rules }: MetricRelabel,
+  { placeLabels, rules }: Omit<MetricRelabel, "id">,
   numberOf: (text: string) => number,
 ): void {
   const list = (texts: readonly string[]) => {

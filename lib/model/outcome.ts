@@ -19,6 +19,7 @@ export const outcomes = [
   "superseded",
   "failed_tls",
   "failed_name",
+  "failed_credentials",
 ] as const;
 export type Outcome = (typeof outcomes)[number];
 

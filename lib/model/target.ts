@@ -5,6 +5,7 @@
 // in company: a secondary that wakes for four of them pays twice as much for each as one that wakes for thirty.
 
 import { contentId } from "#/lib/bytes/hash.ts";
+import type { HttpSettings } from "#/lib/model/http.ts";
 import { type Labels, labelsKey } from "#/lib/model/labels.ts";
 import type { MetricRelabel } from "#/lib/model/relabel.ts";
 
@@ -22,7 +23,7 @@ export interface Target {
   readonly options: ScrapeOptions;
 }
 
-/** The rest of Prometheus' `scrape_config` that changes what a scrape stores. Limits of 0 mean no limit. */
+/** The rest of Prometheus' `scrape_config`: how a target is asked, and what of its answer is stored. Limits of 0 mean no limit. */
 export interface ScrapeOptions {
   readonly honorLabels: boolean;
   readonly honorTimestamps: boolean;
@@ -35,6 +36,8 @@ export interface ScrapeOptions {
   readonly cardinalityLimit?: number;
   /** Absent where the scrape config has no `metric_relabel_configs`. */
   readonly metricRelabel?: MetricRelabel;
+  /** Absent where the scrape config says nothing of it: then redirects are followed and compression is offered. */
+  readonly http?: HttpSettings;
 }
 
 export function targetId(target: Pick<Target, "job" | "url" | "labels">): string {

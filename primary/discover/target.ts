@@ -5,6 +5,7 @@ import { compareText, type Labels, labelsOf } from "#/lib/model/labels.ts";
 import { type LabelMap, labelNamePattern, metricRelabelOf, Relabelling } from "#/lib/model/relabel.ts";
 import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts";
 import { splitHostPort, targetAddressFault } from "#/topology/address.ts";
+import { httpOf } from "#/topology/http.ts";
 import { showValue } from "#/topology/problem.ts";
 import { rulesOf } from "#/topology/relabel.ts";
 import {
@@ -59,6 +60,7 @@ const labelsMax = 64;
 export function jobOf(topology: Topology, datacenter: Datacenter, config: ScrapeConfig): Job {
   const defaults = topology.scrape_defaults;
   const interval = config.scrape_interval ?? defaults.scrape_interval;
+  const http = httpOf(config);
   const metricRules = rulesOf(config.metric_relabel_configs);
   const placeNames = [topology.label_names.datacenter, topology.label_names.region];
   // As in Prometheus: the default timeout yields to a shorter interval; one of the job's own was checked against it.
@@ -77,6 +79,7 @@ export function jobOf(topology: Topology, datacenter: Datacenter, config: Scrape
       labelValueLengthLimit: config.label_value_length_limit,
       bodyBytesMax: sizeBytes(config.body_size_limit),
       ...(metricRules.length > 0 && { metricRelabel: metricRelabelOf(metricRules, placeNames.toSorted(compareText)) }),
+      ...(http && { http }),
     },
     relabelling: new Relabelling(rulesOf(config.relabel_configs)),
     datacenterLabels: labelsOf(datacenter.labels),
@@ -141,7 +144,8 @@ export function sameTarget(a: Target, b: Target): boolean {
     a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
     a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
     a.options.bodyBytesMax === b.options.bodyBytesMax &&
-    a.options.metricRelabel?.id === b.options.metricRelabel?.id
+    a.options.metricRelabel?.id === b.options.metricRelabel?.id &&
+    a.options.http?.id === b.options.http?.id
   );
 }
 

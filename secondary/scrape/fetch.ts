@@ -8,13 +8,16 @@
 import dns from "node:dns";
 
 import type { Clock } from "#/lib/clock/clock.ts";
+import type { HttpSettings } from "#/lib/model/http.ts";
 import { BodyMemory } from "#/secondary/scrape/http/body.ts";
+import { Client, type ClientParts, type SecretLookup } from "#/secondary/scrape/http/client.ts";
 import { Connections } from "#/secondary/scrape/http/connection.ts";
 import { FetchError, type FetchFailure } from "#/secondary/scrape/http/error.ts";
 import { type Answered, Exchange, type ExchangeParts } from "#/secondary/scrape/http/exchange.ts";
+import { type FileAccess, systemFiles } from "#/secondary/scrape/http/file.ts";
 import { type FetchMeter, unmetered } from "#/secondary/scrape/http/meter.ts";
 import { type Lookup, Names } from "#/secondary/scrape/http/names.ts";
-import { type PlannedRequest, planRequest } from "#/secondary/scrape/http/request.ts";
+import type { ProxyEnvironment } from "#/secondary/scrape/http/proxy.ts";
 import { HalvedCache } from "#/secondary/scrape/interned.ts";
 
 export interface FetchRequest {
@@ -22,6 +25,8 @@ export interface FetchRequest {
   readonly timeoutMs: number;
   /** Of the body after decompression; 0 means no limit of the target's own. */
   readonly bodyBytesMax: number;
+  /** Shared by the targets of a scrape config; absent where it says nothing of it. */
+  readonly http?: HttpSettings | undefined;
 }
 
 export type Fetched =
@@ -41,11 +46,17 @@ export interface Fetcher {
   close(): void;
 }
 
-/** Four times a full secondary's targets, 1 kB each. */
-const plannedMax = 20_000;
+/** Scrape configs with settings of their own: ten times what a large prometheus.yml has. */
+const clientsMax = 2000;
 
 export function httpFetcher(options: {
   readonly clock: Clock;
+  /** Of secrets that stand in the topology file. */
+  readonly secrets?: SecretLookup;
+  /** Where relative paths of credentials and certificates start. */
+  readonly baseDir?: string;
+  readonly environment?: ProxyEnvironment;
+  readonly files?: FileAccess;
   readonly lookup?: Lookup;
   readonly idleConnectionsMax?: number;
   readonly meter?: FetchMeter;
@@ -54,45 +65,56 @@ export function httpFetcher(options: {
   const connections = new Connections(clock, idleConnectionsMax);
   const names = new Names({ clock, lookup, meter });
   const parts: ExchangeParts = { clock, connections, names, memory: new BodyMemory(), meter };
-  const planned = new HalvedCache<PlannedRequest>({ weightMax: plannedMax });
+  const { baseDir = ".", environment = {}, files = systemFiles, secrets = () => undefined } = options;
+  const clients = new Clients({ clock, connections, files, baseDir, secrets, environment });
   const running = new Map<AbortSignal, Running>();
-  const plan = (url: string): PlannedRequest | FetchError => {
-    let found = planned.get(url);
-    if (found) return found;
-    try {
-      planned.set(url, (found = planRequest(url)));
-      return found;
-    } catch (error) {
-      if (error instanceof FetchError) return error;
-      throw error;
-    }
-  };
   return {
-    fetch({ bodyBytesMax, timeoutMs, url }, signal) {
+    fetch({ bodyBytesMax, http, timeoutMs, url }, signal) {
       const { promise, resolve } = Promise.withResolvers<Fetched>();
-      const failed = (error: FetchError) => resolve(fetchedOf(error));
-      const begin = (found: PlannedRequest) => {
-        const exchange = new Exchange(parts, { planned: found, timeoutMs, bodyBytesMax }, (result) => {
-          timer.cancel();
-          leave(running, signal, exchange);
-          resolve(fetchedOf(result));
-        });
-        const timer = clock.after(timeoutMs, () => exchange.timedOut());
-        join(running, signal, exchange);
-        exchange.begin();
-      };
-      if (signal.aborted) failed(stopping());
-      else {
-        const found = plan(url);
-        if (found instanceof FetchError) failed(found);
-        else begin(found);
+      if (signal.aborted) {
+        resolve(fetchedOf(stopping()));
+        return promise;
       }
+      const request = { client: clients.of(http), url, timeoutMs, bodyBytesMax };
+      const exchange = new Exchange(parts, request, (result) => {
+        timer.cancel();
+        leave(running, signal, exchange);
+        resolve(fetchedOf(result));
+      });
+      const timer = clock.after(timeoutMs, () => exchange.timedOut());
+      join(running, signal, exchange);
+      exchange.begin();
       return promise;
     },
     close() {
       connections.close();
     },
   };
+}
+
+/** A client for each scrape config that has settings of its own, and one for all others. */
+class Clients {
+  readonly #parts: ClientParts;
+  readonly #plain: Client;
+  /** Each generation brings the settings as new objects; the id is looked up once for each. */
+  readonly #known = new WeakMap<HttpSettings, Client>();
+  readonly #byId = new HalvedCache<Client>({ weightMax: clientsMax });
+
+  constructor(parts: ClientParts) {
+    this.#parts = parts;
+    this.#plain = new Client(parts);
+  }
+
+  of(settings: HttpSettings | undefined): Client {
+    return settings ? (this.#known.get(settings) ?? this.#find(settings)) : this.#plain;
+  }
+
+  #find(settings: HttpSettings): Client {
+    let client = this.#byId.get(settings.id);
+    if (!client) this.#byId.set(settings.id, (client = new Client(this.#parts, settings)));
+    this.#known.set(settings, client);
+    return client;
+  }
 }
 
 const systemLookup: Lookup = (host, done) => dns.lookup(host, { all: true }, done);

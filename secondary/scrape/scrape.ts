@@ -130,8 +130,9 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       const facts = { ...begun, durationUs: 0, bodyBytes: 0 };
       return this.#failed(state, facts, beganMs, "failed_sample_limit", resting, 0);
     }
-    const { bodyBytesMax } = target.options;
-    const fetched = await this.#fetcher.fetch({ url: target.url, timeoutMs: due.timeoutMs, bodyBytesMax }, signal);
+    const { bodyBytesMax, http } = target.options;
+    const request = { url: target.url, timeoutMs: due.timeoutMs, bodyBytesMax, http };
+    const fetched = await this.#fetcher.fetch(request, signal);
     if (signal.aborted) return this.missed(state, due.slot, due.generation, "missed_down");
     const fetchedMs = this.#clock.monotonicMs();
     const reading = fetched.ok ? this.#readBody(state, fetched, beganMs) : undefined;

@@ -11,6 +11,7 @@ import { BadGeneration, decodeGeneration, encodeGeneration } from "#/lib/codec/g
 import { layoutEntry, readLayouts } from "#/lib/codec/layout.ts";
 import { checkColumn, Reference, readColumn } from "#/lib/codec/values.ts";
 import { type Generation, partOf } from "#/lib/model/generation.ts";
+import type { HttpSettings } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import { type Layout, layoutOf } from "#/lib/model/layout.ts";
 import { wordsOf } from "#/lib/model/value.ts";
@@ -20,6 +21,7 @@ import {
   type GoldenBatch,
   goldenBytes,
   goldenGeneration,
+  goldenHttpGeneration,
   goldenJson,
   goldenRelabelGeneration,
   readGoldenBatches,
@@ -32,6 +34,7 @@ const batches = [1, 2, 3].map((number) => goldenBytes(`batch-v1-${number}.bin`))
 const batchesMean = goldenJson<GoldenBatch[]>("batch-v1.json");
 const generation = goldenBytes("generation-v1.bin");
 const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
+const httpGeneration = goldenBytes("generation-v1-http.bin");
 const refuseBatch = (code: BadBatch["code"], offset: number, message: string) => new BadBatch(code, offset, message);
 
 t.test("the batches of version 1 mean what they meant", (t) => {
@@ -51,9 +54,38 @@ t.test("rules for metric relabelling in a generation of version 1 mean what they
   t.equal(relabelGeneration[5], 1, "who does not know the rules is told by a flag");
   t.equal(generation[5], 0);
   const unknown = Uint8Array.from(relabelGeneration);
-  unknown[5] = 3;
+  unknown[5] = 5;
   new DataView(unknown.buffer).setUint32(unknown.length - 4, crc32(unknown.subarray(0, -4)), true);
-  t.throws(() => decodeGeneration(unknown), { code: "bad_version", message: /expected no unknown flags, got 0x2$/ });
+  t.throws(() => decodeGeneration(unknown), { code: "bad_version", message: /expected no unknown flags, got 0x4$/ });
+  t.end();
+});
+
+t.test("how targets are spoken to in a generation of version 1 means what it meant", (t) => {
+  t.same(decodeGeneration(httpGeneration), goldenJson("generation-v1-http.json"));
+  t.same(goldenJson("generation-v1-http.json"), goldenHttpGeneration());
+  t.equal(httpGeneration[5], 3, "who does not know of it is told by a flag");
+  t.end();
+});
+
+t.test("HTTP settings that are not known, or are none, are refused", (t) => {
+  const first = goldenHttpGeneration().targets[0]!;
+  const encoded = (http: object) =>
+    encodeGeneration({
+      ...goldenHttpGeneration(),
+      targets: [
+        { ...first, target: { ...first.target, options: { ...first.target.options, http: http as HttpSettings } } },
+      ],
+    });
+  const good = first.target.options.http!;
+  const cases: readonly (readonly [http: object, code: string, message: RegExp])[] = [
+    [{ ...good, later: true }, "bad_version", /later/],
+    [{ ...good, tls: { insecureSkipVerify: true, minVersion: "SSL3" } }, "bad_version", /tls\.minVersion/],
+    [{ ...good, authorization: { type: "oauth" } }, "bad_version", /authorization/],
+    [{ id: "x", job: "y" }, "bad_version", /followRedirects/],
+    [{ ...good, headers: [{ name: "x".repeat(70_000), values: [] }] }, "too_large", /at most 65536 bytes/],
+    [{ toJSON: () => 5 }, "bad_version", /expected object/],
+  ];
+  for (const [http, code, message] of cases) t.throws(() => decodeGeneration(encoded(http)), { code, message });
   t.end();
 });
 
@@ -94,7 +126,7 @@ t.test("a mutated generation is refused or read, within bounds", (t) => {
   const random = seededRandom(seed);
   const codes: Record<string, number> = {};
   for (let i = 0; i < 4000; i++) {
-    const broken = mutated(i % 2 === 0 ? generation : relabelGeneration, random.below);
+    const broken = mutated([generation, relabelGeneration, httpGeneration][i % 3]!, random.below);
     try {
       decodeGeneration(broken);
       codes.read = (codes.read ?? 0) + 1;

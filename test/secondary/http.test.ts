@@ -420,11 +420,12 @@ t.test("over TLS a target is believed when its certificate is good, and its conn
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   t.teardown(() => server.close());
   const url = `https://127.0.0.1:${(server.address() as { port: number }).port}/metrics`;
-  const fetch = fetching(t, (_host, done) => done(null, [{ address: "127.0.0.1", family: 4 }]));
-  t.match(await fetch(url), { outcome: "failed_tls", error: /^TLS: / });
+  const lookup: Lookup = (_host, done) => done(null, [{ address: "127.0.0.1", family: 4 }]);
+  t.match(await fetching(t, lookup)(url), { outcome: "failed_tls", error: /^TLS: / });
   const before = getCACertificates("default");
   t.teardown(() => setDefaultCACertificates(before));
   setDefaultCACertificates([...before, ca!]);
+  const fetch = fetching(t, lookup);
   for (let i = 0; i < 2; i++) t.equal(text(await fetch(url)), "safe 1\n");
   t.equal(text(await fetch(url.replace("127.0.0.1", "target.example"))), "safe 1\n");
   t.match(await fetch(url.replace("127.0.0.1", "other.example")), { outcome: "failed_tls", error: /other\.example/ });

@@ -11,11 +11,12 @@ const run = promisify(execFile);
 
 export interface TestAuthority {
   readonly dir: string;
-  /** Files of a certificate for that identity (or without one), as the topology names them. */
+  /** Files of a certificate for that identity (or without one), as the topology names them; expired with -1 days. */
   issue(
     name: string,
     uri: string | undefined,
     address?: string,
+    days?: number,
   ): Promise<{ ca_file: string; cert_file: string; key_file: string }>;
   close(): Promise<void>;
 }
@@ -39,7 +40,7 @@ export async function makeAuthority(): Promise<TestAuthority> {
   );
   return {
     dir,
-    async issue(name, uri, address = "IP:127.0.0.1") {
+    async issue(name, uri, address = "IP:127.0.0.1", days = 2) {
       await writeFile(join(dir, `${name}.ext`), `subjectAltName=${uri === undefined ? "" : `URI:${uri},`}${address}\n`);
       await openssl("req", ...newKey, "-keyout", `${name}.key`, "-out", `${name}.csr`, "-subj", `/CN=${name}`);
       const signed = [
@@ -50,7 +51,7 @@ export async function makeAuthority(): Promise<TestAuthority> {
         "-set_serial",
         `0x${randomBytes(8).toString("hex")}`,
         "-days",
-        "2",
+        `${days}`,
         "-extfile",
         `${name}.ext`,
       ];

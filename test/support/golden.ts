@@ -7,6 +7,7 @@ import { RunDecoder } from "#/lib/codec/decode.ts";
 import { RunEncoder } from "#/lib/codec/encode.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
 import type { Generation } from "#/lib/model/generation.ts";
+import { httpSettingsOf } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import { type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
 import { metricRelabelOf, type RelabelRule, relabelDefaults } from "#/lib/model/relabel.ts";
@@ -241,6 +242,48 @@ export function goldenRelabelGeneration(): Generation {
   return { ...plain, targets };
 }
 
+/** Later in version 1: with what is said of HTTP, beside rules and without. */
+export function goldenHttpGeneration(): Generation {
+  const plain = goldenRelabelGeneration();
+  const full = httpSettingsOf({
+    job: "node",
+    followRedirects: false,
+    compression: false,
+    authorization: { type: "basic", username: { text: "höger" }, password: { secret: "basic_auth.password" } },
+    headers: [
+      { name: "X-Tenant", values: [{ text: "a" }, { file: "tenant" }, { secret: "http_headers.X-Tenant.secrets[0]" }] },
+    ],
+    tls: {
+      ca: { file: "/etc/heliograph/targets-ca.pem" },
+      cert: { text: "PEM" },
+      key: { secret: "tls_config.key" },
+      serverName: "target.example",
+      insecureSkipVerify: true,
+      minVersion: "TLS10",
+      maxVersion: "TLS13",
+    },
+    proxy: {
+      url: { text: "http://proxy.example:3128" },
+      noProxy: "10.0.0.0/8,.example",
+      connectHeaders: [{ name: "X-Way", values: [{ secret: "proxy_connect_header.X-Way[0]" }] }],
+    },
+  });
+  const small = httpSettingsOf({
+    job: "fleet",
+    followRedirects: true,
+    compression: true,
+    authorization: { type: "scheme", scheme: "Bearer", credentials: { file: "token" } },
+    headers: [],
+    proxy: { noProxy: "", connectHeaders: [] },
+  });
+  const targets = plain.targets.map(({ owner, target }) => {
+    const http = target.job === "node" ? full : { ...small, job: target.job };
+    const { id: _id, ...content } = http;
+    return { owner, target: { ...target, options: { ...target.options, http: httpSettingsOf(content) } } };
+  });
+  return { ...plain, targets };
+}
+
 export function readGoldenBatches(batches: readonly Uint8Array[]): GoldenBatch[] {
   const decoder = new RunDecoder(testRun);
   return batches.map((bytes) => {
@@ -260,4 +303,7 @@ if (import.meta.main) {
   const relabel = goldenRelabelGeneration();
   writeFileSync(`${directory}/generation-v1-relabel.bin`, encodeGeneration(relabel));
   writeFileSync(`${directory}/generation-v1-relabel.json`, `${JSON.stringify(relabel, undefined, 2)}\n`);
+  const http = goldenHttpGeneration();
+  writeFileSync(`${directory}/generation-v1-http.bin`, encodeGeneration(http));
+  writeFileSync(`${directory}/generation-v1-http.json`, `${JSON.stringify(http, undefined, 2)}\n`);
 }

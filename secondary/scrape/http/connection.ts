@@ -1,15 +1,17 @@
-// A connection to a target, and those that are kept between scrapes.
+// A connection to a target, or to a proxy that leads there, and those that are kept between scrapes.
 //
 // All sockets read into the same memory: a read is handed on and copied before the next one begins, so that a connection costs
 // no buffer of its own and a read no allocation.
 
 import { Buffer } from "node:buffer";
 import net, { type Socket } from "node:net";
-import tls, { type TLSSocket } from "node:tls";
+import tls from "node:tls";
 
 import { KiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import type { Addresses } from "#/secondary/scrape/http/names.ts";
+import type { TlsSetup } from "#/secondary/scrape/http/tls.ts";
+import { TunnelAnswer } from "#/secondary/scrape/http/tunnel.ts";
 
 /** An ordinary body is one read. */
 const readBytes = 64 * KiB;
@@ -24,13 +26,22 @@ const probeMs = 15 * secondMs;
 const attemptMs = 250;
 
 export interface Endpoint {
-  /** Scheme, host and port: connections to the same are alike. */
-  readonly origin: string;
+  /** Connections with the same may be used for one another. */
+  readonly key: string;
+  /** Begins the key: whose connections these are. */
+  readonly group: string;
+  /** Who is dialled: the target, or its proxy. */
   readonly host: string;
   readonly port: number;
-  readonly secure: boolean;
   /** Whether the host is an address and no name. */
   readonly isAddress: boolean;
+  /** There for https: the target's host beside it. */
+  readonly tls?: TlsSetup;
+  readonly tlsHost?: string;
+  /** The proxy, as people are told. */
+  readonly proxy?: string;
+  /** The whole head that asks the proxy for the target, before TLS begins. */
+  readonly connect?: string;
 }
 
 /** Who uses a connection: one exchange at a time. */
@@ -44,37 +55,81 @@ export interface ConnectionUser {
 }
 
 export class Connection {
-  readonly origin: string;
-  readonly socket: Socket;
+  readonly endpoint: Endpoint;
   user: ConnectionUser | undefined;
   opened = false;
   idleSinceMs = 0;
+  /** What is read and written; behind a proxy that was asked for a tunnel, TLS inside of `#line`. */
+  #socket: Socket;
+  /** To who was dialled. */
+  readonly #line: Socket;
+  /** Waits for a proxy to say that the target is on the line. */
+  #unsent: string | undefined;
+  /** Of the proxy, until the target is on the line. */
+  #answer: TunnelAnswer | undefined;
   #error: Error | undefined;
 
   constructor(endpoint: Endpoint, addresses: Addresses, memory: Buffer, user: ConnectionUser) {
-    this.origin = endpoint.origin;
+    this.endpoint = endpoint;
     this.user = user;
-    this.socket = endpoint.secure ? this.#openTls(endpoint, addresses) : this.#openPlain(endpoint, addresses, memory);
-    this.socket.once(endpoint.secure ? "secureConnect" : "connect", () => {
-      this.opened = true;
-      this.user?.connected();
-    });
-    this.socket.on("error", (error) => {
-      this.#error = error;
-    });
-    this.socket.on("end", () => this.#over());
-    this.socket.on("close", () => this.#over());
+    if (endpoint.connect !== undefined) {
+      this.#line = net.connect(way(endpoint, addresses));
+      this.#socket = this.#line;
+      this.#askProxy(endpoint.connect);
+    } else {
+      this.#line = endpoint.tls ? this.#openTls(way(endpoint, addresses)) : this.#openPlain(addresses, memory);
+      this.#socket = this.#line;
+      this.#line.once(endpoint.tls ? "secureConnect" : "connect", () => this.#open());
+    }
+    this.#follow(this.#line);
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#line.remoteAddress;
+  }
+
+  get destroyed(): boolean {
+    return this.#line.destroyed || this.#socket.destroyed;
+  }
+
+  /** A request's head, one byte a character. */
+  send(text: string): void {
+    if (this.#unsent === undefined) this.#socket.write(text, "latin1");
+    else this.#unsent = text;
+  }
+
+  /** Called once, whoever closed it. */
+  onClose(callback: () => void): void {
+    this.#line.once("close", callback);
   }
 
   /** Whoever used it is told nothing more. */
   destroy(): void {
     this.user = undefined;
-    this.socket.destroy();
+    this.#close();
   }
 
-  #openPlain(endpoint: Endpoint, addresses: Addresses, memory: Buffer): Socket {
+  #open(): void {
+    this.opened = true;
+    this.user?.connected();
+  }
+
+  #close(): void {
+    this.#socket.destroy();
+    this.#line.destroy();
+  }
+
+  #follow(socket: Socket): void {
+    socket.on("error", (error) => {
+      this.#error ??= error;
+    });
+    socket.on("end", () => this.#over());
+    socket.on("close", () => this.#over());
+  }
+
+  #openPlain(addresses: Addresses, memory: Buffer): Socket {
     return net.connect({
-      ...way(endpoint, addresses),
+      ...way(this.endpoint, addresses),
       onread: {
         buffer: memory,
         callback: (length) => {
@@ -85,24 +140,56 @@ export class Connection {
     });
   }
 
-  #openTls(endpoint: Endpoint, addresses: Addresses): TLSSocket {
-    const servername = endpoint.isAddress ? {} : { servername: endpoint.host };
-    const socket = tls.connect({ ...way(endpoint, addresses), ...servername });
+  #openTls(over: tls.ConnectionOptions): Socket {
+    const { key, tls: setup, tlsHost } = this.endpoint;
+    const socket = tls.connect({ ...over, ...setup!.options(tlsHost!, key) });
+    socket.on("session", (session) => setup!.remember(key, session));
     socket.on("data", (bytes: Buffer) => this.#received(bytes, bytes.length));
     return socket;
+  }
+
+  #askProxy(head: string): void {
+    const answer = new TunnelAnswer(this.endpoint.proxy!);
+    this.#answer = answer;
+    this.#unsent = "";
+    this.#line.once("connect", () => {
+      answer.awaited = true;
+    });
+    this.#line.write(head, "latin1");
+    const read = (bytes: Buffer) => {
+      try {
+        if (!answer.push(bytes)) return;
+        this.#line.off("data", read);
+        this.#enterTunnel();
+      } catch (error) {
+        this.#answer = undefined;
+        this.#error = error as Error;
+        this.#over();
+      }
+    };
+    this.#line.on("data", read);
+  }
+
+  #enterTunnel(): void {
+    this.#answer = undefined;
+    this.#socket = this.#openTls({ socket: this.#line });
+    this.#follow(this.#socket);
+    this.#socket.once("secureConnect", () => this.#open());
+    this.#socket.write(this.#unsent!, "latin1");
+    this.#unsent = undefined;
   }
 
   #received(bytes: Buffer, length: number): void {
     if (this.user) this.user.received(bytes, length);
     // Nobody asked: whatever comes next would be taken for an answer that it is not.
-    else this.socket.destroy();
+    else this.#close();
   }
 
   #over(): void {
     const { user } = this;
     this.user = undefined;
-    this.socket.destroy();
-    user?.closed(this.#error);
+    this.#close();
+    user?.closed(this.#answer?.awaited ? this.#answer.ended(this.#error) : this.#error);
   }
 }
 
@@ -129,9 +216,10 @@ export class Connections {
   readonly #idleMax: number;
   readonly #memory = Buffer.allocUnsafeSlow(readBytes);
   /** The most recently used last. */
-  readonly #byOrigin = new Map<string, Connection[]>();
+  readonly #byKey = new Map<string, Connection[]>();
   readonly #idle = new Set<Connection>();
   readonly #sweeper: Timer;
+  #groups = 0;
   #closed = false;
 
   constructor(clock: Clock, idleMax = idleConnectionsMax) {
@@ -142,10 +230,10 @@ export class Connections {
 
   /** One that was kept, unless the name has other addresses by now. */
   take(endpoint: Endpoint, addresses: Addresses): Connection | undefined {
-    const kept = this.#byOrigin.get(endpoint.origin);
+    const kept = this.#byKey.get(endpoint.key);
     for (let connection = kept?.at(-1); connection; connection = kept!.at(-1)) {
       this.#forget(connection);
-      const { remoteAddress } = connection.socket;
+      const { remoteAddress } = connection;
       if (endpoint.isAddress || addresses.some(({ address }) => address === remoteAddress)) return connection;
       connection.destroy();
     }
@@ -154,22 +242,33 @@ export class Connections {
 
   open(endpoint: Endpoint, addresses: Addresses, user: ConnectionUser): Connection {
     const connection = new Connection(endpoint, addresses, this.#memory, user);
-    connection.socket.once("close", () => this.#forget(connection));
+    connection.onClose(() => this.#forget(connection));
     return connection;
   }
 
   keep(connection: Connection): void {
     connection.user = undefined;
-    if (this.#closed || connection.socket.destroyed) {
+    if (this.#closed || connection.destroyed) {
       connection.destroy();
       return;
     }
     connection.idleSinceMs = this.#clock.monotonicMs();
     this.#idle.add(connection);
-    const kept = this.#byOrigin.get(connection.origin);
+    const { key } = connection.endpoint;
+    const kept = this.#byKey.get(key);
     if (kept) kept.push(connection);
-    else this.#byOrigin.set(connection.origin, [connection]);
+    else this.#byKey.set(key, [connection]);
     if (this.#idle.size > this.#idleMax) this.#drop(this.#idle.values().next().value!);
+  }
+
+  /** Connections of different groups are never used for one another. */
+  newGroup(): string {
+    return `${++this.#groups}`;
+  }
+
+  /** Nobody takes a connection of this group any more. */
+  leave(group: string): void {
+    for (const connection of this.#idle) if (connection.endpoint.group === group) this.#drop(connection);
   }
 
   close(): void {
@@ -194,8 +293,9 @@ export class Connections {
 
   #forget(connection: Connection): void {
     if (!this.#idle.delete(connection)) return;
-    const kept = this.#byOrigin.get(connection.origin)!;
+    const { key } = connection.endpoint;
+    const kept = this.#byKey.get(key)!;
     kept.splice(kept.lastIndexOf(connection), 1);
-    if (kept.length === 0) this.#byOrigin.delete(connection.origin);
+    if (kept.length === 0) this.#byKey.delete(key);
   }
 }

@@ -1,6 +1,7 @@
 // Why a fetch failed: one of the outcomes that a slot may have, and a sentence for people.
 
 import type { Outcome } from "#/lib/model/outcome.ts";
+import { plainReason } from "#/lib/wire/tls.ts";
 
 export type FetchFailure = Extract<
   Outcome,
@@ -11,6 +12,7 @@ export type FetchFailure = Extract<
   | "failed_closed"
   | "failed_tls"
   | "failed_name"
+  | "failed_credentials"
 >;
 
 export class FetchError extends Error {
@@ -32,7 +34,10 @@ export function brokenConnection(error: NodeJS.ErrnoException, opened: boolean):
   const code = error.code ?? "";
   // Several addresses were tried: the first one's error stands for all.
   const text = error instanceof AggregateError ? (error.errors[0] as Error).message : error.message;
-  if (isTlsError(code)) return new FetchError("failed_tls", `TLS: ${text}`, { cause: error });
+  if (isTlsError(code)) {
+    const reason = plainReason(text);
+    return new FetchError("failed_tls", reason.includes("TLS") ? reason : `TLS: ${reason}`, { cause: error });
+  }
   if (!opened) return new FetchError("failed_connect", text, { cause: error });
   return new FetchError("failed_closed", `the target closed the connection without an answer: ${text}`, {
     cause: error,

@@ -1,4 +1,4 @@
-// One scrape's request with its redirects, from the host's address to the decompressed body, all within one deadline.
+// One scrape's request with its redirects, from credentials and the host's address to the decompressed body, all within one deadline.
 //
 // It is driven by calls from below (an address, bytes, the connection's end) and from outside (the deadline, the stop), and the
 // first of them that settles it wins. Whatever happens, the connection is either kept for the next scrape or closed.
@@ -8,13 +8,14 @@ import type { Buffer } from "node:buffer";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { AnswerReader } from "#/secondary/scrape/http/answer.ts";
 import { Body, type BodyMemory } from "#/secondary/scrape/http/body.ts";
+import type { Client } from "#/secondary/scrape/http/client.ts";
 import type { Connection, Connections, ConnectionUser } from "#/secondary/scrape/http/connection.ts";
 import { decompress, encodingOf } from "#/secondary/scrape/http/decompress.ts";
 import { brokenConnection, FetchError } from "#/secondary/scrape/http/error.ts";
 import type { AnswerHead } from "#/secondary/scrape/http/head.ts";
 import type { FetchMeter } from "#/secondary/scrape/http/meter.ts";
 import type { Addresses, Names } from "#/secondary/scrape/http/names.ts";
-import { type PlannedRequest, planRequest, requestBytes } from "#/secondary/scrape/http/request.ts";
+import { type PlannedRequest, requestBytes, type Setup } from "#/secondary/scrape/http/request.ts";
 
 /** As Go's client, which Prometheus uses. */
 const redirectsMax = 10;
@@ -30,6 +31,14 @@ export interface ExchangeParts {
   readonly meter: FetchMeter;
 }
 
+export interface ExchangeRequest {
+  readonly client: Client;
+  readonly url: string;
+  readonly timeoutMs: number;
+  /** 0 means no limit of the target's own. */
+  readonly bodyBytesMax: number;
+}
+
 export interface Answered {
   readonly body: Uint8Array;
   readonly contentType: string;
@@ -39,12 +48,13 @@ export interface Answered {
 
 export class Exchange implements ConnectionUser {
   readonly #parts: ExchangeParts;
-  readonly #timeoutMs: number;
-  readonly #bodyBytesMax: number;
+  readonly #request: ExchangeRequest;
   readonly #settle: (result: Answered | FetchError) => void;
   readonly #beganMs: number;
-  #planned: PlannedRequest;
-  #stage: "name" | "connect" | "answer" = "name";
+  #setup: Setup | undefined;
+  #first: PlannedRequest | undefined;
+  #planned: PlannedRequest | undefined;
+  #stage: "files" | "name" | "connect" | "answer" = "files";
   #connection: Connection | undefined;
   #reader: AnswerReader | undefined;
   #body: Body | undefined;
@@ -54,25 +64,43 @@ export class Exchange implements ConnectionUser {
   #redirects = 0;
   #settled = false;
   #begun = false;
-  /** Of the lookup or the decompression that is waited for. */
+  /** Of the files, the lookup or the decompression that is waited for. */
   #leave: (() => void) | undefined;
 
-  /** `settle` is called once, at some time after `begin`. */
-  constructor(
-    parts: ExchangeParts,
-    request: { readonly planned: PlannedRequest; readonly timeoutMs: number; readonly bodyBytesMax: number },
-    settle: (result: Answered | FetchError) => void,
-  ) {
+  /** `settle` is called once, at some time from the call of `begin` on. */
+  constructor(parts: ExchangeParts, request: ExchangeRequest, settle: (result: Answered | FetchError) => void) {
     this.#parts = parts;
-    this.#planned = request.planned;
-    this.#timeoutMs = request.timeoutMs;
-    this.#bodyBytesMax = request.bodyBytesMax;
+    this.#request = request;
     this.#settle = settle;
     this.#beganMs = parts.clock.monotonicMs();
   }
 
   begin(): void {
-    const { endpoint } = this.#planned;
+    const { client } = this.#request;
+    const { setup } = client;
+    if (setup) this.#plan(setup);
+    else {
+      this.#leave = client.wait((known) => {
+        this.#leave = undefined;
+        this.#plan(known);
+      });
+    }
+  }
+
+  #plan(setup: Setup | FetchError): void {
+    try {
+      if (setup instanceof FetchError) throw setup;
+      this.#setup = setup;
+      this.#first = setup.plan(this.#request.url);
+      this.#reach(this.#first);
+    } catch (error) {
+      this.#end(failureOf(error));
+    }
+  }
+
+  #reach(planned: PlannedRequest): void {
+    this.#planned = planned;
+    const { endpoint } = planned;
     const addresses = endpoint.isAddress ? [] : this.#parts.names.known(endpoint.host);
     if (addresses) this.#connect(addresses);
     else this.#waitForName(endpoint.host);
@@ -88,11 +116,16 @@ export class Exchange implements ConnectionUser {
   }
 
   timedOut(): void {
-    const within = `within ${this.#timeoutMs / 1000} s`;
-    if (this.#stage === "name") {
-      this.#end(new FetchError("failed_name", `no address for ${this.#planned.endpoint.host} ${within}`));
+    const within = `within ${this.#request.timeoutMs / 1000} s`;
+    if (this.#stage === "files") {
+      this.#end(new FetchError("failed_credentials", `the files of the scrape config were not read ${within}`));
+    } else if (this.#stage === "name") {
+      this.#end(new FetchError("failed_name", `no address for ${this.#planned!.endpoint.host} ${within}`));
     } else if (this.#stage === "connect" && !this.#connection?.opened) {
-      this.#end(new FetchError("failed_connect", `no connection ${within}`));
+      const { proxy } = this.#planned!.endpoint;
+      this.#end(
+        new FetchError("failed_connect", `no connection ${proxy ? `through the proxy ${proxy} ` : ""}${within}`),
+      );
     } else {
       const what = this.#reader?.head ? "the body was not complete" : "no answer";
       this.#end(new FetchError("failed_timeout", `${what} ${within}`));
@@ -133,7 +166,7 @@ export class Exchange implements ConnectionUser {
       return;
     }
     try {
-      if (error) throw opened && reader.begun ? reader.unfinished(error) : brokenConnection(error, opened);
+      if (error) throw opened && reader.begun ? reader.unfinished(error) : this.#broken(error, opened);
       reader.finish();
       this.#answered(reader);
     } catch (failure) {
@@ -141,8 +174,16 @@ export class Exchange implements ConnectionUser {
     }
   }
 
+  #broken(error: Error, opened: boolean): FetchError {
+    if (error instanceof FetchError) return error;
+    const failure = brokenConnection(error, opened);
+    const { connect, proxy } = this.#planned!.endpoint;
+    if (!proxy || (opened && connect !== undefined)) return failure;
+    return new FetchError(failure.outcome, `through the proxy ${proxy}: ${failure.message}`, { cause: error });
+  }
+
   #connect(addresses: Addresses): void {
-    const kept = this.#parts.connections.take(this.#planned.endpoint, addresses);
+    const kept = this.#parts.connections.take(this.#planned!.endpoint, addresses);
     if (!kept) {
       this.#open(addresses);
       return;
@@ -152,14 +193,14 @@ export class Exchange implements ConnectionUser {
   }
 
   #reopen(): void {
-    const { host, isAddress } = this.#planned.endpoint;
+    const { host, isAddress } = this.#planned!.endpoint;
     const addresses = isAddress ? [] : this.#parts.names.known(host);
     if (addresses) this.#open(addresses);
     else this.#waitForName(host);
   }
 
   #open(addresses: Addresses): void {
-    this.#send(this.#parts.connections.open(this.#planned.endpoint, addresses, this), false);
+    this.#send(this.#parts.connections.open(this.#planned!.endpoint, addresses, this), false);
   }
 
   #send(connection: Connection, reused: boolean): void {
@@ -167,12 +208,13 @@ export class Exchange implements ConnectionUser {
     this.#connection = connection;
     this.#reused = reused;
     this.#body?.release();
-    this.#body = new Body(this.#bodyBytesMax, this.#parts.memory);
-    this.#body.expect(Math.ceil(this.#planned.bodyBytes * bodyGrowth));
+    const planned = this.#planned!;
+    this.#body = new Body(this.#request.bodyBytesMax, this.#parts.memory);
+    this.#body.expect(Math.ceil(planned.bodyBytes * bodyGrowth));
     this.#reader = new AnswerReader(this.#body);
-    const request = requestBytes(this.#planned, this.#timeoutMs);
+    const request = requestBytes(planned, this.#request.timeoutMs);
     this.#parts.meter.requested(request.length, reused);
-    connection.socket.write(request, "latin1");
+    connection.send(request);
   }
 
   /** The answer is here, or what there is of it suffices. Throws FetchError. */
@@ -184,7 +226,8 @@ export class Exchange implements ConnectionUser {
       if (reader.reusable) this.#parts.connections.keep(connection);
       else connection.destroy();
     }
-    if (redirectStatuses.has(head.status) && head.location !== undefined) this.#redirect(head.location);
+    const redirects = redirectStatuses.has(head.status) && this.#setup!.followRedirects;
+    if (redirects && head.location !== undefined) this.#redirect(head.location);
     else if (head.status === 200) this.#decode(head, this.#body!);
     else {
       throw new FetchError("failed_status", `server returned HTTP status ${head.status} ${head.reason}`.trim());
@@ -193,12 +236,12 @@ export class Exchange implements ConnectionUser {
 
   #decode(head: AnswerHead, body: Body): void {
     const encoding = encodingOf(head.contentEncoding);
-    this.#planned.bodyBytes = body.length;
+    this.#planned!.bodyBytes = body.length;
     if (encoding === "none") {
       this.#end(answered(head, body));
       return;
     }
-    const inflated = new Body(this.#bodyBytesMax, this.#parts.memory);
+    const inflated = new Body(this.#request.bodyBytesMax, this.#parts.memory);
     this.#inflated = inflated;
     const leave = decompress(encoding, body.bytes(), inflated, (error) => {
       this.#end(error ?? answered(head, inflated));
@@ -211,9 +254,8 @@ export class Exchange implements ConnectionUser {
     if (this.#redirects++ >= redirectsMax) {
       throw new FetchError("failed_status", `expected an answer, got more than ${redirectsMax} redirects`);
     }
-    this.#planned = planRequest(location, this.#planned.url);
     this.#reader = undefined;
-    this.begin();
+    this.#reach(this.#setup!.redirected(location, this.#planned!, this.#first!));
   }
 
   #end(result: Answered | FetchError): void {
@@ -225,7 +267,13 @@ export class Exchange implements ConnectionUser {
     this.#body?.release();
     this.#inflated?.release();
     this.#parts.meter.ended(this.#elapsedMs(), result instanceof FetchError ? 0 : result.body.length);
-    this.#settle(result);
+    this.#settle(result instanceof FetchError ? this.#told(result) : result);
+  }
+
+  /** A target may have echoed what it was sent. */
+  #told(failure: FetchError): FetchError {
+    const message = this.#setup?.redact(failure.message) ?? failure.message;
+    return message === failure.message ? failure : new FetchError(failure.outcome, message);
   }
 
   #elapsedMs(): number {
