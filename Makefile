@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench drill drill-once drill-short sim sim-planted clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -15,7 +15,8 @@ help:
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
 	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
-	@echo "make bench        benchmarks"
+	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them"
+	@echo "make bench-scrape 5,000 servers, side by side with vmagent and Prometheus' agent (SCENARIO=100@15 PEERS=vmagent WINDOW=60 OUT=file)"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
@@ -64,8 +65,30 @@ fix: $(installed)
 kernels: $(installed)
 	@npm run --silent kernels
 
-bench: $(installed)
-	@for file in test/bench/*.ts; do node_modules/.bin/node "$$file" || exit 1; done
+node := node_modules/.bin/node
+
+bench: bench-parse bench-codec bench-fetch
+
+bench-fetch: $(installed)
+	@$(node) test/bench/fetch.ts
+	@for pause in 12 50 100; do $(node) test/bench/fetch.ts $$pause || exit 1; done
+
+bench-parse: $(installed)
+	@$(node) test/bench/parse.ts
+
+bench-codec: $(installed)
+	@$(node) test/bench/codec.ts
+
+SCENARIO ?=
+PEERS ?=
+WINDOW ?=
+WARMUP ?=
+TARGETS ?=
+OUT ?=
+PROFILE ?=
+bench-scrape: $(installed)
+	@$(node) test/bench/scrape/main.ts $(foreach option,SCENARIO PEERS WINDOW WARMUP TARGETS OUT PROFILE,\
+	  $(if $($(option)),--$(shell echo $(option) | tr A-Z a-z)=$($(option))))
 
 drill: prepare
 	@bin/heliograph drill --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(drill_port)

@@ -19,6 +19,7 @@ const tools = {
     path: "usr/bin/prometheus-node-exporter",
   },
   prometheus: { programs: ["prometheus"], package: "prometheus", path: "usr/bin/prometheus" },
+  vmagent: { programs: ["vmagent"], package: "victoria-metrics", path: "usr/bin/vmagent" },
   promtool: { programs: ["promtool"], package: "prometheus", path: "usr/bin/promtool" },
 } as const satisfies Record<string, { programs: readonly string[]; package: string; path: string }>;
 

@@ -1,0 +1,86 @@
+// What came out, for people and for programs.
+
+import { arch, cpus, release, totalmem } from "node:os";
+import type { Measurement } from "#/test/bench/scrape/measure.ts";
+import { type Scenario, wireBytesFirm, wireBytesReach } from "#/test/bench/scrape/scenario.ts";
+
+export interface ScenarioReport {
+  readonly scenario: Scenario;
+  readonly targets: number;
+  readonly series: number;
+  readonly seriesKept: number;
+  readonly bodyBytes: number;
+  /** Share of the values that change from one body to the next. */
+  readonly changing: number;
+  readonly measurements: readonly Measurement[];
+  /** Contenders that could not be measured, and why. */
+  readonly failed: Readonly<Record<string, string>>;
+}
+
+export function machineOf(): string {
+  const known = cpus();
+  const memory = (totalmem() / 2 ** 30).toFixed(1);
+  return `${known.length} × ${known[0]?.model.trim()} (${arch()}), ${memory} GiB, Linux ${release()}, Node ${process.version}`;
+}
+
+export function tableOf(report: ScenarioReport): string {
+  const { measurements, scenario } = report;
+  const rows: (readonly string[])[] = [
+    ["", ...measurements.map(({ contender }) => contender)],
+    row("CPU, % of a core", (m) => (100 * m.cpuShare).toFixed(2)),
+    row("CPU µs a scrape", (m) => m.cpuUsPerScrape.toFixed(1)),
+    row("CPU µs a sample", (m) => m.cpuUsPerSample.toFixed(3)),
+    row("memory at the end, MB", (m) => (m.residentBytes / 1e6).toFixed(0)),
+    row("memory at most, MB", (m) => (m.residentBytesMax / 1e6).toFixed(0)),
+    row("wire bytes a sample", (m) => m.wireBytesPerSample.toFixed(3)),
+    row("  of them compressed samples", (m) => m.wirePayloadBytesPerSample.toFixed(3)),
+    row("  and the answers to them", (m) => m.wireBytesBackPerSample.toFixed(4)),
+    row("scrapes in the window", (m) => String(m.scrapes)),
+    row("later than 250 ms", (m) => String(m.scrapesLate)),
+    row("lateness, ms: median, most", (m) => `${m.latenessMsMedian.toFixed(1)}, ${m.latenessMsMax.toFixed(0)}`),
+    row("never came", (m) => String(m.scrapesMissing)),
+    row("failed", (m) => `${m.scrapesFailed}${Object.entries(m.failures).map(([why, n]) => ` ${why} ${n}`)}`),
+    row("load average; targets' CPU, %", (m) => `${m.load.toFixed(1)}; ${(100 * m.targetsCpuShare).toFixed(1)}`),
+  ];
+  function row(name: string, of: (measurement: Measurement) => string): string[] {
+    return [name, ...measurements.map(of)];
+  }
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((cells) => cells[column]!.length)));
+  const lines = rows.map((cells) =>
+    cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join("  "),
+  );
+  const what = `${scenario.name}: ${report.targets} targets × ${report.series} series (${report.seriesKept} after the rules; ${report.bodyBytes} bytes, ${(100 * report.changing).toFixed(0)} % of the values change) every ${scenario.intervalMs / 1000} s`;
+  const failed = Object.entries(report.failed).map(([name, why]) => `${name} could not be measured: ${why}`);
+  return [what, ...lines, ...failed, ...verdictsOf(report)].join("\n");
+}
+
+/** Ours against vmagent, and against what is promised. */
+export function verdictsOf({ measurements, scenario }: ScenarioReport): readonly string[] {
+  const ours = measurements.find(({ contender }) => contender === "heliograph");
+  const theirs = measurements.find(({ contender }) => contender === "vmagent");
+  if (!ours) return [];
+  const verdicts = [
+    `wire bytes a sample: ${ours.wireBytesPerSample.toFixed(3)} (firm ${wireBytesFirm}, reach ${wireBytesReach}) ${verdict(ours.wireBytesPerSample, wireBytesFirm, wireBytesReach)}`,
+  ];
+  if (!theirs) return verdicts;
+  const ratio = (
+    name: string,
+    share: number,
+    wanted: { readonly firm: number; readonly reach: number } | undefined,
+  ) => {
+    const inverse = (value: number) => (value < 0.6 ? `1/${(1 / value).toFixed(1)}` : value.toFixed(2));
+    const text = `${name} against vmagent: ${inverse(share)}`;
+    if (!wanted) return text;
+    return `${text} (firm ${inverse(wanted.firm)}, reach ${inverse(wanted.reach)}) ${verdict(share, wanted.firm, wanted.reach)}`;
+  };
+  return [
+    ratio("CPU", ours.cpuUsPerScrape / theirs.cpuUsPerScrape, scenario.cpu),
+    ratio("memory", ours.residentBytes / theirs.residentBytes, scenario.memory),
+    ...verdicts,
+  ];
+}
+
+function verdict(value: number, firm: number, reach: number): string {
+  if (value <= reach) return "reached";
+  return value <= firm ? "met" : "MISSED";
+}
