@@ -12,7 +12,7 @@ import { contentId } from "#/lib/bytes/hash.ts";
 import { hourMs, minuteMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { DecimalColumn } from "#/lib/model/decimal.ts";
-import { type Labels, labelsKey } from "#/lib/model/labels.ts";
+import type { Labels } from "#/lib/model/labels.ts";
 import { type Layout, layoutOf } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import type { RowTimestamp } from "#/lib/model/scrape.ts";
@@ -22,25 +22,18 @@ import { headBytesMax, linesPerScrapeMax, seriesPerScrapeMax } from "#/secondary
 import type { Choice } from "#/secondary/scrape/choice.ts";
 import { rowLabels } from "#/secondary/scrape/conflict.ts";
 import { Families } from "#/secondary/scrape/family.ts";
-import type { TargetGuard } from "#/secondary/scrape/guard.ts";
 import { Heads, type KnownHead, seriesKey } from "#/secondary/scrape/head.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
-import { WalkKernel } from "#/secondary/scrape/kernel/walk.ts";
+import { type WalkedShape, WalkKernel } from "#/secondary/scrape/kernel/walk.ts";
 import { type Extents, exceededLimit, extentsOf } from "#/secondary/scrape/limit.ts";
 import {
   BadExposition,
   type BadExpositionCode,
-  type Exemplar,
   type ExpositionFormat,
   ExpositionReader,
 } from "#/secondary/scrape/parse.ts";
-import {
-  BadRelabelling,
-  LayoutRelabeller,
-  type RelabelledLayout,
-  rowDropped,
-  type TargetRelabelling,
-} from "#/secondary/scrape/relabel.ts";
+import type { Reading, RowExemplar, Steady, TargetReading } from "#/secondary/scrape/reading.ts";
+import { BadRelabelling, LayoutRelabeller, type RelabelledLayout, rowDropped } from "#/secondary/scrape/relabel.ts";
 import { duplicateSample, Lines, noSample, type Shape } from "#/secondary/scrape/shape.ts";
 import { type Sieve, type Sieved, sieveOf } from "#/secondary/scrape/sieve.ts";
 
@@ -50,88 +43,6 @@ export const timestampBehindMsMax = hourMs;
 
 /** The last shape of each kind of target, tried for targets that are new. Jobs times formats, and room to spare. */
 const recentShapesMax = 256;
-
-/** Why a series was left out of a scrape that was otherwise stored. */
-export const refusalReasons = ["duplicate_series", "timestamp_ahead", "timestamp_behind", "cardinality"] as const;
-export type RefusalReason = (typeof refusalReasons)[number];
-export type Refusals = Readonly<Record<RefusalReason, number>>;
-
-/** What is remembered of a target between its scrapes. */
-export interface TargetReading {
-  readonly target: Target;
-  readonly labelNames: ReadonlySet<string>;
-  /** Targets with equal contexts turn equal bodies into equal layouts. */
-  readonly context: string;
-  /** Of its last body that could be read. */
-  shape: Shape | undefined;
-  /** Made when it is first needed, where the target has metric relabelling. */
-  relabelling: TargetRelabelling | undefined;
-  /** Absent where nothing is guarded: then every series is kept. */
-  readonly guard: TargetGuard | undefined;
-  /** What was made of its last shape; held so that it is not made anew. */
-  judged: Judged | undefined;
-  /** What it had when it was last read whole, for the time of a flood. */
-  sieve: Sieve | undefined;
-}
-
-interface Judged {
-  readonly format: ExpositionFormat;
-  readonly shape: Shape;
-  readonly relabelled: RelabelledLayout | undefined;
-  readonly choice: Choice | undefined;
-}
-
-export type Reading =
-  | {
-      readonly outcome: "stored" | "partial";
-      readonly layout: Layout;
-      /** One value a row; valid until the next `read`. */
-      readonly values: DecimalColumn;
-      readonly timestamps: readonly RowTimestamp[];
-      readonly exemplars: readonly RowExemplar[];
-      readonly samplesScraped: number;
-      /** Samples that metric relabelling dropped. */
-      readonly dropped: number;
-      readonly refused: Refusals;
-      /** What is to be said of the series that the guard refused; empty when it refused none. */
-      readonly flood: string;
-    }
-  | {
-      readonly outcome: Extract<Outcome, "failed_parse" | "failed_sample_limit" | "failed_label_limit">;
-      readonly error: string;
-      readonly samplesScraped: number;
-      /** More than any scrape may bring, which was expensive to find out. */
-      readonly tooMuch: boolean;
-    };
-
-export interface RowExemplar extends Exemplar {
-  readonly row: number;
-}
-
-export function targetReading(target: Target, previous?: TargetReading, guard?: TargetGuard): TargetReading {
-  const names = target.labels.map(([name]) => name);
-  // With honor_labels, which rows are the same series also depends on the target's values.
-  const context = target.options.honorLabels
-    ? `h${labelsKey(target.labels)}`
-    : `n${names.map((name) => `${name.length}:${name}`).join("")}`;
-  const shape = previous?.context === context ? previous.shape : undefined;
-  const before = previous?.target.options;
-  const { cardinalityLimit, metricRelabel } = target.options;
-  const isAlike =
-    previous?.context === context &&
-    before?.metricRelabel?.id === metricRelabel?.id &&
-    before?.cardinalityLimit === cardinalityLimit;
-  return {
-    target,
-    labelNames: new Set(names),
-    context,
-    shape,
-    relabelling: undefined,
-    guard,
-    judged: isAlike ? previous.judged : undefined,
-    sieve: isAlike ? previous.sieve : undefined,
-  };
-}
 
 /** Reads the bodies of all targets of one shard, one at a time. */
 export class BodyReader {
@@ -144,6 +55,7 @@ export class BodyReader {
   readonly #extents = new WeakMap<Layout, Map<string, Extents>>();
   readonly #kernel = new WalkKernel(seriesPerScrapeMax);
   readonly #values = this.#kernel.values;
+  readonly #walked = new WeakMap<RelabelledLayout, WeakMap<Shape, WalkedShape>>();
   readonly #spare = new DecimalColumn(1);
   #timestamps: RowTimestamp[] = [];
   #exemplars: RowExemplar[] = [];
@@ -173,6 +85,10 @@ export class BodyReader {
 
   /** `nowMs` is when the scrape began: what timestamps are held against. */
   read(reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): Reading {
+    const steady = reading.judged?.format === format ? reading.judged.steady : undefined;
+    if (steady && this.#kernel.load(body) && this.#walk(steady.walked, reading, body, format, nowMs)) {
+      return this.#judgeSteady(reading, steady);
+    }
     const context = `${format}/${reading.context}`;
     try {
       const shape = this.#recognize(reading, context, body, format, nowMs);
@@ -183,6 +99,26 @@ export class BodyReader {
       const outcome = outcomeOf(error.code);
       return { outcome, error: error.message, samplesScraped: 0, tooMuch: outcome === "failed_sample_limit" };
     }
+  }
+
+  #judgeSteady(reading: TargetReading, { dropped, duplicates, layout, samples }: Steady): Reading {
+    this.#values.length = layout.rows.length;
+    const ahead = this.#ahead.length;
+    const behind = this.#behind.length;
+    const stored = layout.rows.length - ahead - behind;
+    const tooMany = exceededSampleLimit(reading.target, stored, samples);
+    if (tooMany) return tooMany;
+    return {
+      outcome: stored + dropped === samples ? "stored" : "partial",
+      layout,
+      values: this.#values,
+      timestamps: this.#timestamps,
+      exemplars: this.#exemplars,
+      samplesScraped: samples,
+      dropped,
+      refused: { duplicate_series: duplicates, timestamp_ahead: ahead, timestamp_behind: behind, cardinality: 0 },
+      flood: reading.guard?.told(0) ?? "",
+    };
   }
 
   /** Reads a body whole that is like none before; or, when it is too much for that, what is known of it. */
@@ -318,6 +254,11 @@ export class BodyReader {
     const isDropped = (row: number) => relabelled?.rowOf[row] === rowDropped;
     const dropped = (relabelled ? countOf(relabelled.rowOf, rowDropped) : 0) + countIf(shape.duplicatesOf, isDropped);
     const cardinality = (choice?.refused ?? 0) + unlearnt;
+    const duplicates = samples - dropped - left.rows.length - unlearnt;
+    if (cardinality === 0 && reading.judged) {
+      const walked = relabelled ? this.#walkedAfter(relabelled, shape) : shape;
+      reading.judged.steady = { walked, layout, samples, dropped, duplicates };
+    }
     return {
       outcome: stored + dropped === samples ? "stored" : "partial",
       layout,
@@ -327,13 +268,28 @@ export class BodyReader {
       samplesScraped: samples,
       dropped,
       refused: {
-        duplicate_series: samples - dropped - left.rows.length - unlearnt,
+        duplicate_series: duplicates,
         timestamp_ahead: ahead,
         timestamp_behind: behind,
         cardinality,
       },
       flood: reading.guard?.told(cardinality) ?? "",
     };
+  }
+
+  /** The shape, with the rows that the rules leave. */
+  #walkedAfter(relabelled: RelabelledLayout, shape: Shape): WalkedShape {
+    let ofShape = this.#walked.get(relabelled);
+    if (!ofShape) this.#walked.set(relabelled, (ofShape = new WeakMap()));
+    let walked = ofShape.get(shape);
+    if (!walked) {
+      const { headEnds, heads } = shape;
+      // A row that is not left is read like one that came before: for nothing.
+      const leftOf = (row: number) => (relabelled.rowOf[row]! < 0 ? duplicateSample : relabelled.rowOf[row]!);
+      const rowOf = shape.rowOf.map((row) => (row < 0 ? row : leftOf(row)));
+      ofShape.set(shape, (walked = { heads, headEnds, rowOf, headsOf: shape }));
+    }
+    return walked;
   }
 
   /** What the guard keeps; undefined without one. A choice holds while the shape does, and looks are not due. */
@@ -348,7 +304,7 @@ export class BodyReader {
       if (!judged.choice || judged.choice.refused === 0 || !guard?.isLookDue) return judged.choice;
     }
     const choice = guard?.choose(left, unlearnt, this.#layouts);
-    reading.judged = { format, shape, relabelled, choice };
+    reading.judged = { format, shape, relabelled, choice, steady: undefined };
     reading.sieve = undefined;
     if (!choice || (unlearnt === 0 && choice.refused <= choice.layout.rows.length)) return choice;
     // Mostly flood: what is not kept is not remembered either.
@@ -384,7 +340,13 @@ export class BodyReader {
   }
 
   /** Reads the values of the loaded body if it has that shape. False when it has not, or when anything else is odd. */
-  #walk(shape: Shape, reading: TargetReading, body: Uint8Array, format: ExpositionFormat, nowMs: number): boolean {
+  #walk(
+    shape: WalkedShape,
+    reading: TargetReading,
+    body: Uint8Array,
+    format: ExpositionFormat,
+    nowMs: number,
+  ): boolean {
     const kernel = this.#kernel;
     this.#begin();
     if (!kernel.begin(shape)) return false;

@@ -15,16 +15,15 @@ import type { DueScrape, MissedOutcome, ScheduleHandlers } from "#/secondary/sch
 import { seriesAdded } from "#/secondary/scrape/choice.ts";
 import type { Fetched, Fetcher } from "#/secondary/scrape/fetch.ts";
 import { CardinalityGuard, type TargetGuard } from "#/secondary/scrape/guard.ts";
+import { BodyReader, formatOf } from "#/secondary/scrape/layout.ts";
 import {
-  BodyReader,
-  formatOf,
   type Reading,
   type RefusalReason,
   type Refusals,
   refusalReasons,
   type TargetReading,
   targetReading,
-} from "#/secondary/scrape/layout.ts";
+} from "#/secondary/scrape/reading.ts";
 import { Restraint } from "#/secondary/scrape/restraint.ts";
 
 /** What is remembered of a target between its scrapes. */

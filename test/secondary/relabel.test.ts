@@ -15,7 +15,8 @@ import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts
 import { decimalValue } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { Interned } from "#/secondary/scrape/interned.ts";
-import { BodyReader, type Reading, targetReading } from "#/secondary/scrape/layout.ts";
+import { BodyReader } from "#/secondary/scrape/layout.ts";
+import { type Reading, targetReading } from "#/secondary/scrape/reading.ts";
 import { LayoutRelabeller } from "#/secondary/scrape/relabel.ts";
 import { plainScrapeOptions } from "#/test/support/targets.ts";
 

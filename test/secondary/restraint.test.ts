@@ -5,7 +5,8 @@ import t from "tap";
 
 import { silentLogger } from "#/lib/logger/logger.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
-import { BodyReader, targetReading } from "#/secondary/scrape/layout.ts";
+import { BodyReader } from "#/secondary/scrape/layout.ts";
+import { targetReading } from "#/secondary/scrape/reading.ts";
 import { Scraper } from "#/secondary/scrape/scrape.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 import { makeTarget } from "#/test/support/targets.ts";

@@ -13,8 +13,9 @@ import { decimalValue } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
 import { seriesAdded } from "#/secondary/scrape/choice.ts";
-import { BodyReader, type Reading, targetReading } from "#/secondary/scrape/layout.ts";
+import { BodyReader } from "#/secondary/scrape/layout.ts";
 import type { ExpositionFormat } from "#/secondary/scrape/parse.ts";
+import { type Reading, targetReading } from "#/secondary/scrape/reading.ts";
 
 const nowMs = 1_700_000_000_000;
 

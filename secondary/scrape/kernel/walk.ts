@@ -30,6 +30,8 @@ export interface WalkedShape {
   readonly headEnds: Uint32Array;
   /** −1: a line without a sample. Any other negative row is read, and not kept. */
   readonly rowOf: Int32Array;
+  /** Another shape that has the same heads, so that there is one copy of them. */
+  readonly headsOf?: WalkedShape;
 }
 
 /** Where a walk stands. `left`: at a value that the kernel leaves to the caller, who says with `resume` where to go on. */
@@ -173,15 +175,18 @@ export class WalkKernel {
   #seat(shape: WalkedShape): Seat | undefined {
     const known = this.#seats.get(shape);
     if (known?.epoch === this.#epoch) return known;
-    const { headEnds, heads, rowOf } = shape;
-    const bytes = Math.ceil((rowOf.length * lineBytes + heads.length) / lineBytes) * lineBytes;
-    if (bytes > shapesBytesMax) return undefined;
-    if (this.#shapesEnd + bytes > this.#shapesAt + shapesBytesMax) {
-      this.#epoch++;
-      this.#shapesEnd = this.#shapesAt;
-    }
+    return this.#place(shape) ?? (this.#clear() && this.#place(shape));
+  }
+
+  /** Undefined when there is no room. */
+  #place(shape: WalkedShape): Seat | undefined {
+    const { headEnds, heads, headsOf, rowOf } = shape;
+    const shared = headsOf && this.#seat(headsOf);
+    if (headsOf && !shared) return undefined;
+    const bytes = alignedToLines(rowOf.length * lineBytes + (shared ? 0 : heads.length));
+    if (this.#shapesEnd + bytes > this.#shapesAt + shapesBytesMax) return undefined;
     const lines = this.#shapesEnd;
-    const seat = { epoch: this.#epoch, lines, heads: lines + rowOf.length * lineBytes };
+    const seat = { epoch: this.#epoch, lines, heads: shared?.heads ?? lines + rowOf.length * lineBytes };
     this.#shapesEnd += bytes;
     const entries = new Int32Array(this.#bytes.buffer, lines, rowOf.length * 2);
     let start = 0;
@@ -190,10 +195,21 @@ export class WalkKernel {
       entries[line * 2 + 1] = rowOf[line]!;
       start = headEnds[line]!;
     }
-    this.#bytes.set(heads, seat.heads);
+    if (!shared) this.#bytes.set(heads, seat.heads);
     this.#seats.set(shape, seat);
     return seat;
   }
+
+  /** All seats are free. */
+  #clear(): true {
+    this.#epoch++;
+    this.#shapesEnd = this.#shapesAt;
+    return true;
+  }
+}
+
+function alignedToLines(bytes: number): number {
+  return Math.ceil(bytes / lineBytes) * lineBytes;
 }
 
 assert(stateBytes % slackBytes === 0 && slackBytes % lineBytes === 0, "columns and lines are aligned");
