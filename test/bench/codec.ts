@@ -6,7 +6,8 @@ import { type EncodedBatch, RunEncoder } from "#/lib/codec/encode.ts";
 import { decodeGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { seededRandom } from "#/lib/random/random.ts";
-import { BodyReader, targetReading } from "#/secondary/scrape/layout.ts";
+import { BodyReader } from "#/secondary/scrape/layout.ts";
+import { targetReading } from "#/secondary/scrape/reading.ts";
 import { allSources, type BodySource, benchTarget } from "#/test/bench/bodies.ts";
 
 const targetCount = Number(process.argv[2] ?? 333);

@@ -3,8 +3,9 @@
 // finds the values). Bodies of many targets are read in turn, so that none is in the processor's caches.
 
 import { DecimalColumn } from "#/lib/model/decimal.ts";
-import { BodyReader, targetReading } from "#/secondary/scrape/layout.ts";
+import { BodyReader } from "#/secondary/scrape/layout.ts";
 import { ExpositionReader } from "#/secondary/scrape/parse.ts";
+import { targetReading } from "#/secondary/scrape/reading.ts";
 import { allSources, type BodySource, benchTarget } from "#/test/bench/bodies.ts";
 
 const targetCount = Number(process.argv[2] ?? 300);
