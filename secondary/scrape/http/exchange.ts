@@ -17,8 +17,8 @@ import type { FetchMeter } from "#/secondary/scrape/http/meter.ts";
 import type { Addresses, Names } from "#/secondary/scrape/http/names.ts";
 import { type PlannedRequest, requestBytes, type Setup } from "#/secondary/scrape/http/request.ts";
 
-/** As Go's client, which Prometheus uses. */
-const redirectsMax = 10;
+/** A redirect beyond these is not followed: as Go's client, which Prometheus uses, that is 10 requests in all. */
+const redirectsMax = 9;
 
 /** A body is a little longer or shorter than the last one. */
 const bodyGrowth = 9 / 8;
@@ -252,7 +252,7 @@ export class Exchange implements ConnectionUser {
 
   #redirect(location: string): void {
     if (this.#redirects++ >= redirectsMax) {
-      throw new FetchError("failed_status", `expected an answer, got more than ${redirectsMax} redirects`);
+      throw new FetchError("failed_status", `expected an answer, got ${redirectsMax + 1} redirects`);
     }
     this.#reader = undefined;
     this.#reach(this.#setup!.redirected(location, this.#planned!, this.#first!));
