@@ -78,7 +78,10 @@ export const httpShape = {
     .record(z.string(), z.array(z.string()))
     .optional()
     .describe("Headers, by name, for the proxy when it is asked for a connection to an https target."),
-  follow_redirects: z.boolean().default(true).describe("Follow redirects, up to nine; else a redirect fails the scrape."),
+  follow_redirects: z
+    .boolean()
+    .default(true)
+    .describe("Follow redirects, up to nine; else a redirect fails the scrape."),
   enable_http2: z.boolean().optional().describe("Without effect: targets are scraped over HTTP/1.1."),
   enable_compression: z.boolean().default(true).describe("Offer the target to compress its answer."),
 };

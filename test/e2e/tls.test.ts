@@ -1,10 +1,14 @@
 // A federation whose every connection between hosts shows a certificate, made as docs/operating/systemd.md makes it: the
 // NATS configurations come from `heliograph topology nats`, the processes are real, and the paths in the topology file are
-// relative to it. A secondary with the certificate of another stays outside.
+// relative to it. A secondary with the certificate of another stays outside. One of the targets wants a certificate and a password
+// too, which stands in the topology file and shows up nowhere else.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import t from "tap";
+import type { TLSSocket } from "node:tls";
+import t, { type Test } from "tap";
 import { call, getJson } from "#/cli/http.ts";
 import type { FederationStatus } from "#/lib/model/status.ts";
 import { makeAuthority } from "#/test/support/certificates.ts";
@@ -34,8 +38,12 @@ t.test("samples go from target to global over mutual TLS, and no further without
     authority.issue("ams-p2", identity("primary", "ams-p2")),
     authority.issue("ams-s1", identity("secondary", "ams-s1")),
     authority.issue("ams-s2", identity("secondary", "ams-s1")),
+    authority.issue("guarded", undefined),
+    authority.issue("scrape", undefined),
   ]);
+  const [guardedPort, askedWith] = await startGuarded(t, dir);
   await mkdir(join(dir, "secrets"));
+  await writeFile(join(dir, "secrets/key"), "key-1\n");
   for (const name of ["hub", "ams", "ams-leaf"]) {
     await writeFile(join(dir, "secrets", name), `${name}-${process.pid}\n`, { mode: 0o600 });
   }
@@ -81,6 +89,12 @@ datacenters:
 scrape_configs:
   - job_name: test
     static_configs: [{ targets: ["${targetAddress}"] }]
+  - job_name: guarded
+    scheme: https
+    basic_auth: { username: scrape, password: ${secret} }
+    http_headers: { X-Key: { files: [secrets/key] } }
+    tls_config: { ca_file: ca.pem, cert_file: scrape.pem, key_file: scrape.key }
+    static_configs: [{ targets: ["127.0.0.1:${guardedPort}"] }]
 `,
   );
   const checked = await heliograph(["topology", "check", topologyFile]);
@@ -97,7 +111,7 @@ scrape_configs:
   };
 
   // In any order: whoever is first waits for the others.
-  const [, refused] = await Promise.all([
+  const tiers = await Promise.all([
     startTier(world, "secondary", "ams-s1", topologyFile),
     startTier(world, "secondary", "ams-s2", topologyFile),
     startTier(world, "primary", "ams-p1", topologyFile),
@@ -107,13 +121,14 @@ scrape_configs:
     startNats("hub-nats", ["--hub"]),
   ]);
 
+  const refused = tiers[1];
   const servers = [address.global, address.p1, address.p2].map((server) => `http://${server}`);
   for (const server of servers) {
     const seen = await until(`up at ${server}`, 20_000, async () => {
       const found = await valuesByDatacenter(server, "sum by (datacenter) (up)");
-      return found.ams === undefined ? undefined : found;
+      return found.ams === "2" ? found : undefined;
     });
-    t.same(seen, { ams: "1" });
+    t.same(seen, { ams: "2" });
   }
   const status = await until("ams to be live, and both its primaries to answer", 10_000, async () => {
     const { data } = await getJson<{ data: FederationStatus }>(`${servers[0]}/api/v1/datacenters`, { timeoutMs });
@@ -134,4 +149,38 @@ scrape_configs:
   );
   const spool = await call(`http://${address.s1}/metrics`, { timeoutMs });
   t.match(spool.body, /^heliograph_secondary_push_connected 1$/m);
+
+  t.same([...askedWith], [`scrape Basic ${Buffer.from(`scrape:${secret}`).toString("base64")} key-1`]);
+  const paths = ["/metrics", "/targets", "/api/v1/targets", "/api/v1/status/config"];
+  const shown = await Promise.all(
+    [...servers, `http://${address.s1}`].flatMap((server) =>
+      paths.map(async (path) => (await call(`${server}${path}`, { timeoutMs })).body),
+    ),
+  );
+  const logs = await Promise.all(tiers.map((tier) => (tier ? tier.log() : "")));
+  t.ok(shown.some((body) => body.includes("guarded")) && logs.some((log) => log.includes("generation")));
+  for (const text of [...shown, ...logs]) t.notMatch(text, new RegExp(`${secret}|${btoa(`scrape:${secret}`)}`));
 });
+
+const secret = "correct-horse-battery";
+
+/** A target that wants a certificate of the authority; and what it was asked with. */
+async function startGuarded(t: Test, dir: string): Promise<readonly [port: number, askedWith: ReadonlySet<string>]> {
+  const read = (name: string) => readFile(join(dir, name));
+  const [ca, cert, key] = await Promise.all(["ca.pem", "guarded.pem", "guarded.key"].map(read));
+  const askedWith = new Set<string>();
+  const server = createServer(
+    { ca: ca!, cert: cert!, key: key!, requestCert: true, rejectUnauthorized: true },
+    (request, answer) => {
+      const { subject } = (request.socket as TLSSocket).getPeerCertificate();
+      askedWith.add(`${subject.CN} ${request.headers.authorization} ${request.headers["x-key"]}`);
+      answer.end("guarded 1\n");
+    },
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return [(server.address() as AddressInfo).port, askedWith];
+}

@@ -329,6 +329,31 @@ t.test(
   },
 );
 
+t.test(
+  "how targets are spoken to travels with their options, shared by a scrape config, without its secrets",
+  async (t) => {
+    const configs = (password: string, user = "u") => `  - job_name: node
+    basic_auth: { username: ${user}, password: ${password} }
+    static_configs: [{ targets: ["10.0.0.1:9100", "10.0.0.2:9100"] }]
+  - job_name: plain
+    static_configs: [{ targets: ["10.0.0.3:9100"] }]
+`;
+    const targets = async (text: string) => (await discover(t, text)).discovery.targets();
+    const found = await targets(configs("hunter2"));
+    const [first, second] = found.filter(({ job }) => job === "node");
+    t.match(first!.options.http, {
+      job: "node",
+      authorization: { type: "basic", username: { text: "u" }, password: { secret: "basic_auth.password" } },
+    });
+    t.equal(first!.options.http, second!.options.http, "one object");
+    t.equal(found.find(({ job }) => job === "plain")!.options.http, undefined);
+    t.notMatch(JSON.stringify(found), "hunter2");
+    const other = async (text: string) => (await targets(text)).find(({ id }) => id === first!.id)!;
+    t.ok(sameTarget(first!, await other(configs("hunter3"))), "another password is no other target");
+    t.notOk(sameTarget(first!, await other(configs("hunter2", "v"))), "another user is");
+  },
+);
+
 t.test("targets are distinct and sorted by id, also when two sources name them", async (t) => {
   const { discovery, changes } = await discover(
     t,

@@ -113,7 +113,10 @@ t.test("gzip, chunks, redirects and a body that ends with its connection are tak
   t.equal(text(await fetch(new URL("/chunked", url).href)), "chunked 1\n");
   t.equal(text(await fetch(new URL("/moved", url).href)), "zipped 1\n");
   t.equal(text(await fetch(new URL("/old", url).href)), "old 1\n");
-  t.match(await fetch(new URL("/round", url).href), { outcome: "failed_status", error: /^expected an answer, got 10 redirects$/ });
+  t.match(await fetch(new URL("/round", url).href), {
+    outcome: "failed_status",
+    error: /^expected an answer, got 10 redirects$/,
+  });
 });
 
 t.test("each way in which a target can fail has its outcome and its sentence", async (t) => {
