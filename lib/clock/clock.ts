@@ -3,6 +3,8 @@
 // Two clocks, because they answer different questions. Wall time is what samples carry and what people read; it may step.
 // Monotonic time measures leases and timeouts; it never goes backwards and never jumps.
 
+import { onAbort } from "#/lib/clock/abort.ts";
+
 /** A pending callback. Cancelling twice, or after it fired, does nothing. */
 export interface Timer {
   cancel(): void;
@@ -41,12 +43,12 @@ export function systemClock(): Clock {
       return new Promise((resolve) => {
         if (signal?.aborted) return resolve();
         const timer = clock.after(delayMs, done);
+        const forget = signal && onAbort(signal, done);
         function done() {
           timer.cancel();
-          signal?.removeEventListener("abort", done);
+          forget?.();
           resolve();
         }
-        signal?.addEventListener("abort", done, { once: true });
       });
     },
   };

@@ -125,7 +125,8 @@ export class TwinJetStream {
     if (expected !== undefined && Number(expected) !== (stream.lastOf(subject)?.sequence ?? 0)) {
       return { error: wrongLastSequence };
     }
-    const headerBytes = Object.entries(headers).reduce((sum, [key, value]) => sum + key.length + value.length + 4, 12);
+    let headerBytes = 12;
+    for (const key in headers) headerBytes += key.length + headers[key]!.length + 4;
     if (max_msg_size >= 0 && payload.length + headerBytes > max_msg_size) return { error: messageTooLarge };
     if (!this.#hasRoom(stream, { subject, payload, id })) return hanging;
     const { sequence } = stream.append({ subject, payload, id }, nowMs);

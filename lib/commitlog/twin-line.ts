@@ -132,6 +132,10 @@ export class Wire {
   /** As `send`, for a message that may meet the line's mishaps. */
   sendLoose(direction: LineDirection, bytes: number, deliver: () => void): void {
     const { clock, hits, mishaps, random } = this.#line;
+    if (mishaps === noMishaps) {
+      this.send(direction, bytes, deliver);
+      return;
+    }
     const send = () => this.send(direction, bytes, deliver);
     const late = () => void clock.after(random.next() * mishapDelayMsMax, send);
     const meets = (mishap: keyof Mishaps) => {

@@ -4,6 +4,7 @@
 // connection is tried forever after a random part of a growing delay. The figures are those of the real one.
 
 import { secondMs } from "#/lib/bytes/units.ts";
+import { onAbort } from "#/lib/clock/abort.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import type { Delivery, TwinMessage } from "#/lib/commitlog/twin-jetstream.ts";
 import type { TwinLine, Wire } from "#/lib/commitlog/twin-line.ts";
@@ -69,7 +70,8 @@ export class TwinLink implements NatsLink {
   readonly #options: LinkOptions;
   readonly #inbox: string;
   readonly #subscriptions = new Set<Subscription>();
-  readonly #requests = new Map<string, Request>();
+  /** By the number at the end of the inbox. */
+  readonly #requests = new Map<number, Request>();
   readonly #callbacks = new Set<(connected: boolean) => void>();
   #connection: Connection | undefined;
   #inboxes = 0;
@@ -102,30 +104,30 @@ export class TwinLink implements NatsLink {
     signal?.throwIfAborted();
     if (!this.#isConnected) throw new NatsLinkError("unavailable", `${subject}: no NATS server is connected`);
     const reply = this.newInbox();
+    const number = this.#inboxes;
     const answer = new Promise<NatsMessage>((resolve, reject) => {
       const timer = this.#options.clock.after(timeoutMs, () =>
         request.settle(new NatsLinkError("timeout", `${subject}: no answer within ${timeoutMs} ms`)),
       );
-      const onAbort = () => request.settle(signal!.reason);
       const request: Request = {
         subject,
         settle: (outcome) => {
           timer.cancel();
-          signal?.removeEventListener("abort", onAbort);
-          this.#requests.delete(reply);
+          forget?.();
+          this.#requests.delete(number);
           if (outcome instanceof Error) reject(outcome);
           else if (outcome.status === 503) {
             reject(new NatsLinkError("no_responders", `${subject}: nobody listens there`));
           } else resolve(outcome);
         },
       };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      this.#requests.set(reply, request);
+      const forget = signal && onAbort(signal, () => request.settle(signal.reason));
+      this.#requests.set(number, request);
     });
     try {
       this.#send(subject, payload, reply, headers);
     } catch (error) {
-      this.#requests.get(reply)?.settle(error as Error);
+      this.#requests.get(number)?.settle(error as Error);
     }
     return answer;
   }
@@ -211,9 +213,11 @@ export class TwinLink implements NatsLink {
 
   #take(message: TwinMessage | Delivery): void {
     const subject = "inbox" in message ? message.inbox : message.subject;
-    const { headers } = message;
-    const heard: NatsMessage = { ...message, header: (name) => headers[name] };
-    const request = this.#requests.get(subject);
+    const { headers, payload, reply, status, statusText } = message;
+    const header = (name: string) => headers[name];
+    const heard: NatsMessage = { subject: message.subject, reply, status, statusText, payload, header };
+    const isOurs = subject.startsWith(this.#inbox);
+    const request = isOurs ? this.#requests.get(Number(subject.slice(this.#inbox.length + 1))) : undefined;
     request?.settle(heard);
     if (request) return;
     for (const subscription of [...this.#subscriptions]) {

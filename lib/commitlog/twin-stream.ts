@@ -223,18 +223,19 @@ function sizeOf({ subject, payload, id }: Pick<StoredMessage, "subject" | "paylo
 export function subjectMatches(pattern: string, subject: string): boolean {
   if (pattern === subject) return true;
   let at = 0;
-  for (let from = 0; ; ) {
-    const token = tokenAt(pattern, from);
-    if (token === ">") return at < subject.length;
-    const given = tokenAt(subject, at);
-    if (at > subject.length || (token !== "*" && token !== given)) return false;
-    from += token.length + 1;
-    at += given.length + 1;
-    if (from > pattern.length) return at > subject.length;
+  for (let from = 0; from < pattern.length; from++) {
+    const code = pattern.charCodeAt(from);
+    const isToken = from === 0 || pattern.charCodeAt(from - 1) === dot;
+    if (isToken && code === greaterThan) return at < subject.length;
+    if (isToken && code === asterisk) {
+      if (at >= subject.length) return false;
+      const end = subject.indexOf(".", at);
+      at = end < 0 ? subject.length : end;
+    } else if (subject.charCodeAt(at++) !== code) return false;
   }
+  return at === subject.length;
 }
 
-function tokenAt(subject: string, from: number): string {
-  const end = subject.indexOf(".", from);
-  return end < 0 ? subject.slice(from) : subject.slice(from, end);
-}
+const dot = 0x2e;
+const asterisk = 0x2a;
+const greaterThan = 0x3e;

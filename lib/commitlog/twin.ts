@@ -370,6 +370,7 @@ class TwinAccount {
   /** The leaf's calls share one thread, so that one that hangs holds up all. */
   leafHangs = false;
   #isHanging = false;
+  #exports: readonly string[] | undefined;
 
   constructor(
     domain: string,
@@ -434,7 +435,7 @@ class TwinAccount {
       }
       return false;
     }
-    for (const prefix of this.#apiPrefixes) {
+    for (const prefix of to.startsWith("$JS.") ? this.#apiPrefixes : []) {
       if (to.startsWith(prefix)) return this.#isReady() && this.#call(to.slice(prefix.length), message);
     }
     let isTaken = false;
@@ -468,17 +469,19 @@ class TwinAccount {
   #passOn(message: TwinMessage): boolean {
     const { leaf } = this;
     if (!leaf) return false;
-    const { datacenter } = leaf;
+    this.#exports ??= this.#exportsTo(leaf.datacenter);
+    return this.#exports.some((pattern) => subjectMatches(pattern, message.subject)) && leaf.send(message);
+  }
+
+  #exportsTo(datacenter: string): readonly string[] {
     const isToHub = datacenter === this.#domain;
-    const patterns = isToHub
-      ? ["_INBOX.>"]
-      : [
-          `$JS.${datacenter}.API.CONSUMER.>`,
-          `$JS.${datacenter}.API.STREAM.INFO.>`,
-          `$JS.${datacenter}.API.STREAM.NAMES`,
-          `wm.${datacenter}.>`,
-        ];
-    return patterns.some((pattern) => subjectMatches(pattern, message.subject)) && leaf.send(message);
+    if (isToHub) return ["_INBOX.>"];
+    return [
+      `$JS.${datacenter}.API.CONSUMER.>`,
+      `$JS.${datacenter}.API.STREAM.INFO.>`,
+      `$JS.${datacenter}.API.STREAM.NAMES`,
+      `wm.${datacenter}.>`,
+    ];
   }
 
   #answerJson(reply: string, answer: object): void {

@@ -1,4 +1,5 @@
 import t from "tap";
+import { onAbort } from "#/lib/clock/abort.ts";
 import { systemClock } from "#/lib/clock/clock.ts";
 
 const clock = systemClock();
@@ -49,4 +50,17 @@ t.test("a sleep ends early when its signal aborts, and does not throw", async (t
   await sleep;
   await clock.sleep(60_000, aborter.signal);
   t.ok(clock.monotonicMs() - startedMs < 5000);
+});
+
+t.test("whoever waits for an abort hears it once, and not after it said that it does not wait any more", (t) => {
+  const aborter = new AbortController();
+  const heard: string[] = [];
+  onAbort(aborter.signal, () => heard.push("a"));
+  const forget = onAbort(aborter.signal, () => heard.push("b"));
+  const forgetLate = onAbort(aborter.signal, () => heard.push("c"));
+  forget();
+  aborter.abort();
+  forgetLate();
+  t.same(heard, ["a", "c"]);
+  t.end();
 });

@@ -10,6 +10,7 @@ import type { Scheduler } from "#/test/sim/scheduler.ts";
 
 const sectorBytes = 512;
 const syncMs = 3;
+const nothing = new Uint8Array(0);
 
 interface Write {
   readonly offset: number;
@@ -178,7 +179,7 @@ export class SimDisk {
       grown.set(file.bytes.subarray(0, file.size));
       file.bytes = grown;
     }
-    const old = offset < file.size ? file.bytes.slice(offset, Math.min(end, file.size)) : new Uint8Array(0);
+    const old = offset < file.size ? file.bytes.slice(offset, Math.min(end, file.size)) : nothing;
     file.writes.push({ offset, length: bytes.length, old, forgotten: false });
     file.bytes.set(bytes, offset);
     file.size = Math.max(file.size, end);

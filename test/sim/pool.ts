@@ -22,6 +22,9 @@ export interface TaskResult {
 /** A process takes so many seeds and is then replaced: whatever a seed may leave behind does not add up. */
 const tasksPerProcess = 50;
 
+/** A seed makes 4 GB of garbage, most of it at once: in a large nursery it dies before anybody looks at it. */
+const execArgv = ["--min-semi-space-size=64", "--max-semi-space-size=64", "--initial-heap-size=1024"];
+
 /** Hands out what `next` gives until it gives no more; `onResult` hears in the order in which they end. */
 export async function runTasks(
   next: () => Task | undefined,
@@ -35,7 +38,7 @@ export async function runTasks(
       for (let task = next(); task; task = next()) {
         if (left-- === 0 || !child) {
           child?.kill();
-          child = fork(new URL("./worker.ts", import.meta.url));
+          child = fork(new URL("./worker.ts", import.meta.url), { execArgv });
           left = tasksPerProcess - 1;
         }
         onResult(task, await ask(child, task));

@@ -3,6 +3,7 @@
 // Whatever reaches it from outside (a timer, a message, an answer of the disk) comes in through `enter`. A paused process is
 // told later, in the same order, and a dead one never, so that all its promises simply stand still for good.
 
+import { onAbort } from "#/lib/clock/abort.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import type { Handle, Scheduler } from "#/test/sim/scheduler.ts";
 
@@ -47,16 +48,29 @@ export class MachineClock {
 
   /** Calls back when the machine's own clock has come there; somewhat late when it was bent meanwhile, as timers are. */
   after(delayMs: number, callback: () => void): Handle {
-    const dueMs = this.monotonicMs() + Math.max(0, delayMs);
-    const wait = () => {
-      const leftMs = dueMs - this.monotonicMs();
-      return this.#scheduler.after(leftMs / (1 + this.#drift), () => {
-        if (dueMs - this.monotonicMs() > timerSlackMs) handle = wait();
-        else callback();
-      });
+    return new MachineTimer(this, delayMs, callback);
+  }
+
+  /** Calls back when it must be about that time. */
+  at(monotonicMs: number, callback: () => void): Handle {
+    return this.#scheduler.after((monotonicMs - this.monotonicMs()) / (1 + this.#drift), callback);
+  }
+}
+
+class MachineTimer implements Handle {
+  #handle: Handle;
+
+  constructor(machine: MachineClock, delayMs: number, callback: () => void) {
+    const dueMs = machine.monotonicMs() + Math.max(0, delayMs);
+    const onTime = () => {
+      if (dueMs - machine.monotonicMs() > timerSlackMs) this.#handle = machine.at(dueMs, onTime);
+      else callback();
     };
-    let handle = wait();
-    return { cancel: () => handle.cancel() };
+    this.#handle = machine.at(dueMs, onTime);
+  }
+
+  cancel(): void {
+    this.#handle.cancel();
   }
 }
 
@@ -121,11 +135,10 @@ export class SimProcess {
   #clockOf(machine: MachineClock): Clock {
     const after = (delayMs: number, callback: () => void): Timer => {
       let over = false;
-      const handle = machine.after(delayMs, () => {
-        this.enter(() => {
-          if (!over) callback();
-        });
-      });
+      const run = () => {
+        if (!over) callback();
+      };
+      const handle = machine.after(delayMs, () => this.enter(run));
       return {
         cancel() {
           over = true;
@@ -152,12 +165,12 @@ export class SimProcess {
         return new Promise((resolve) => {
           if (signal?.aborted) return resolve();
           const timer = after(delayMs, done);
+          const forget = signal && onAbort(signal, done);
           function done() {
             timer.cancel();
-            signal?.removeEventListener("abort", done);
+            forget?.();
             resolve();
           }
-          signal?.addEventListener("abort", done, { once: true });
         });
       },
     };

@@ -12,10 +12,19 @@ export interface Handle {
   cancel(): void;
 }
 
-interface Event {
-  readonly timeMs: number;
+class Event implements Handle {
   readonly sequence: number;
+  /** Undefined once it was cancelled. */
   run: (() => void) | undefined;
+
+  constructor(sequence: number, run: () => void) {
+    this.sequence = sequence;
+    this.run = run;
+  }
+
+  cancel(): void {
+    this.run = undefined;
+  }
 }
 
 export class Scheduler {
@@ -27,18 +36,16 @@ export class Scheduler {
   onError: (error: unknown) => void = (error) => {
     throw error;
   };
+  /** A heap, with its events' times beside it. */
   readonly #heap: Event[] = [];
+  #times = new Float64Array(1024);
   #sequence = 0;
 
   at(timeMs: number, run: () => void): Handle {
     assert(!Number.isNaN(timeMs), "an event needs a time");
-    const event: Event = { timeMs: Math.max(timeMs, this.nowMs), sequence: this.#sequence++, run };
-    this.#push(event);
-    return {
-      cancel() {
-        event.run = undefined;
-      },
-    };
+    const event = new Event(this.#sequence++, run);
+    this.#push(event, Math.max(timeMs, this.nowMs));
+    return event;
   }
 
   after(delayMs: number, run: () => void): Handle {
@@ -57,12 +64,13 @@ export class Scheduler {
         for (let left = eventsPerTurn; left > 0; left--) {
           if (isOver()) return resolve();
           const next = this.#heap[0];
-          if (!next || next.timeMs > untilMs) {
+          const timeMs = this.#times[0]!;
+          if (!next || timeMs > untilMs) {
             this.nowMs = Math.max(this.nowMs, untilMs);
             return resolve();
           }
           this.#pop();
-          if (next.run) this.#take(next.timeMs, next.run);
+          if (next.run) this.#take(timeMs, next.run);
         }
         setImmediate(some);
       };
@@ -81,38 +89,55 @@ export class Scheduler {
     drain();
   }
 
-  #push(event: Event): void {
+  #push(event: Event, timeMs: number): void {
     const heap = this.#heap;
+    if (heap.length === this.#times.length) {
+      const times = new Float64Array(2 * heap.length);
+      times.set(this.#times);
+      this.#times = times;
+    }
+    const times = this.#times;
     let at = heap.length;
     heap.push(event);
     while (at > 0) {
       const parent = (at - 1) >> 1;
-      if (!isBefore(event, heap[parent]!)) break;
+      // Of two at one time, the one that stands there was made first.
+      if (timeMs >= times[parent]!) break;
       heap[at] = heap[parent]!;
+      times[at] = times[parent]!;
       at = parent;
     }
     heap[at] = event;
+    times[at] = timeMs;
   }
 
   #pop(): void {
     const heap = this.#heap;
+    const times = this.#times;
     const last = heap.pop()!;
-    if (heap.length === 0) return;
+    const { length } = heap;
+    if (length === 0) return;
+    const lastMs = times[length]!;
     let at = 0;
     for (;;) {
       let child = 2 * at + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
-      if (!isBefore(heap[child]!, last)) break;
+      if (child >= length) break;
+      let childMs = times[child]!;
+      if (child + 1 < length) {
+        const otherMs = times[child + 1]!;
+        if (otherMs < childMs || (otherMs === childMs && heap[child + 1]!.sequence < heap[child]!.sequence)) {
+          child++;
+          childMs = otherMs;
+        }
+      }
+      if (childMs > lastMs || (childMs === lastMs && heap[child]!.sequence > last.sequence)) break;
       heap[at] = heap[child]!;
+      times[at] = childMs;
       at = child;
     }
     heap[at] = last;
+    times[at] = lastMs;
   }
-}
-
-function isBefore(a: Event, b: Event): boolean {
-  return a.timeMs < b.timeMs || (a.timeMs === b.timeMs && a.sequence < b.sequence);
 }
 
 /**

@@ -3,6 +3,7 @@
 
 import { Buffer } from "node:buffer";
 import { type FleetRow, fleetValue, type Motion, seedOf } from "#/cli/fleet/values.ts";
+import { onAbort } from "#/lib/clock/abort.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Fetched, Fetcher } from "#/secondary/scrape/fetch.ts";
 import { type SimProcess, worldBeganMs } from "#/test/sim/process.ts";
@@ -82,7 +83,10 @@ export class SimTargets {
   async #fetch(process: SimProcess, target: number, timeoutMs: number, signal: AbortSignal): Promise<Fetched> {
     const state = this.states[target]!;
     const delayMs = 2 + this.#random.next() * 10 + state.slowMs;
-    const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    let forget = () => {};
+    const aborted = new Promise<void>((resolve) => {
+      forget = onAbort(signal, resolve);
+    });
     let body: string | undefined;
     const dead = state.dead;
     // It makes its body on the way, so that one may be made that nobody waits for any more.
@@ -90,6 +94,7 @@ export class SimTargets {
       body = state.dead ? undefined : this.#tell(target, state);
     });
     await Promise.race([process.wait(Math.min(delayMs, timeoutMs)), aborted]);
+    forget();
     if (signal.aborted) return { ok: false, outcome: "failed_closed", error: "given up" };
     if (delayMs > timeoutMs) {
       this.hits.slow++;

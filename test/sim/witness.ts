@@ -19,7 +19,7 @@ import { RunDecoder } from "#/lib/codec/decode.ts";
 import { decodeGeneration } from "#/lib/codec/generation.ts";
 import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
-import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
+import { batchKey, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
 import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
@@ -186,6 +186,7 @@ export class Witness {
 
   /** Hears what that replica says of itself. */
   backChannel(channel: BackChannel, process: SimProcess): BackChannel {
+    let last: readonly Watermark[] = [];
     return {
       subscribe: (callback) => channel.subscribe(callback),
       publish: (report) => {
@@ -193,7 +194,9 @@ export class Witness {
         if (report.leaseToken > 0) this.#holds(pair, report.leaseToken, process.name);
         if (report.position) this.#reads(process.name, report, report.position);
         const ofTier = this.#watermarks[report.tier];
-        for (const watermark of report.watermarks) {
+        for (const [i, watermark] of report.watermarks.entries()) {
+          // The same object: this replica said it the last time.
+          if (watermark === last[i]) continue;
           const key = runKey(watermark);
           let said = ofTier.get(key);
           if (!said) ofTier.set(key, (said = new Map()));
@@ -203,6 +206,7 @@ export class Witness {
           }
           said.set(report.replica, watermark.sequence);
         }
+        last = report.watermarks;
         channel.publish(report);
       },
     };
@@ -387,6 +391,7 @@ export class Witness {
 
 /** Below 0 when `a` comes first. Segments of one log are numbered in the order in which they were begun. */
 function comparePositions(a: LogPosition, b: LogPosition): number {
+  if (a.stream === b.stream) return a.sequence - b.sequence;
   const [epochA, segmentA] = a.stream.split("-").slice(-2).map(Number) as [number, number];
   const [epochB, segmentB] = b.stream.split("-").slice(-2).map(Number) as [number, number];
   return epochA - epochB || segmentA - segmentB || a.sequence - b.sequence;
