@@ -111,25 +111,40 @@ export class Presence {
     }
   }
 
-  #update(): void {
+  #update(isDue = false): void {
     if (this.#closed) return;
     const nowMs = this.#clock.monotonicMs();
     const heldUp = this.#timer !== undefined && nowMs > this.#dueMs + this.#leaseMs / 2;
     // What arrived meanwhile still waits to be read: it would be wrong to call its senders dead.
     if (heldUp) this.#extend(this.#living);
-    const living = [...this.#livesUntilMs.keys()].filter((name) => this.#untilMs(name) > nowMs);
-    living.sort(compareText);
-    const changed = living.length !== this.#living.length || living.some((name, i) => name !== this.#living[i]);
-    this.#living = living;
-    this.#schedule(nowMs);
+    const changed = this.#isChanged(nowMs);
+    if (changed) {
+      const living = [...this.#livesUntilMs.keys()].filter((name) => this.#untilMs(name) > nowMs);
+      this.#living = living.sort(compareText);
+    }
+    this.#schedule(nowMs, isDue);
     if (changed) for (const callback of this.#onChange) callback();
   }
 
-  #schedule(nowMs: number): void {
+  #isChanged(nowMs: number): boolean {
+    let living = 0;
+    for (const name of this.#livesUntilMs.keys()) {
+      if (this.#untilMs(name) <= nowMs) continue;
+      if (!this.#living.includes(name)) return true;
+      living++;
+    }
+    return living !== this.#living.length;
+  }
+
+  /** A look too early costs less than another timer at each word. */
+  #schedule(nowMs: number, isDue: boolean): void {
+    let dueMs = Number.POSITIVE_INFINITY;
+    for (const name of this.#living) dueMs = Math.min(dueMs, this.#untilMs(name));
+    if (this.#timer && !isDue && this.#dueMs <= dueMs) return;
     this.#timer?.cancel();
     this.#timer = undefined;
     if (this.#living.length === 0) return;
-    this.#dueMs = Math.min(...this.#living.map((name) => this.#untilMs(name)));
-    this.#timer = this.#clock.after(this.#dueMs - nowMs, () => this.#update());
+    this.#dueMs = dueMs;
+    this.#timer = this.#clock.after(this.#dueMs - nowMs, () => this.#update(true));
   }
 }

@@ -9,12 +9,12 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
 import { LogError, type LogWriter } from "#/lib/commitlog/commitlog.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import { batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
+import { batchKey, runKey } from "#/lib/model/identity.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type PushRequest, type PushResponse, type Session, WireError } from "#/lib/wire/session.ts";
-import type { SafetyBook } from "#/primary/safety.ts";
+import type { KnownRun, Safety, SafetyBook } from "#/primary/safety.ts";
 
 /** Batches a secondary may have on their way: at 1 MiB each, what a stream can make a primary hold. */
 export const windowBatches = 16;
@@ -44,7 +44,7 @@ interface Connection {
   /** A batch waits for the log, and nothing is read meanwhile: the silence is ours. */
   taking: boolean;
   /** What was last said of each run, so that an `ack` is sent only when something moved. */
-  readonly said: Map<string, string>;
+  readonly said: Map<string, Safety>;
 }
 
 export class Receiver {
@@ -95,7 +95,7 @@ export class Receiver {
               softwareVersion: version,
             },
           });
-          for (const run of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, run);
+          for (const known of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, known);
           continue;
         }
         connection.heardMs = clock.monotonicMs();
@@ -118,9 +118,10 @@ export class Receiver {
   /** Some replica's watermarks moved: tell whoever waits for it. */
   async acknowledgeAll(): Promise<void> {
     for (const connection of this.#connections.values()) {
-      for (const run of this.#parts.safety.runsOf(connection.secondary)) {
+      for (const known of this.#parts.safety.runsOf(connection.secondary)) {
+        if (sameSafety(connection.said.get(known.key), this.#parts.safety.safetyOf(known.key))) continue;
         // A stream that broke ends in `serve`; here its silence is enough.
-        await this.#acknowledge(connection, run).catch(() => connection.session.close());
+        await this.#acknowledge(connection, known).catch(() => connection.session.close());
       }
     }
   }
@@ -187,7 +188,7 @@ export class Receiver {
     }
     if (header.sequence <= safety.safety(header).accepted) {
       metrics.add("heliograph_primary_received_batches_total", 1, { result: "duplicate" });
-      return await this.#acknowledge(connection, header, true);
+      return await this.#acknowledge(connection, { run: header, key: runKey(header) }, true);
     }
     const refused = await this.#append(header, bytes, signal);
     if (refused) return await this.#refuse(connection, header, refused.code, refused.message);
@@ -195,7 +196,7 @@ export class Receiver {
     if (signal.aborted || !this.#isServed(connection)) return;
     safety.accept(header, header.sequence);
     metrics.add("heliograph_primary_received_batches_total", 1, { result: "accepted" });
-    await this.#acknowledge(connection, header);
+    await this.#acknowledge(connection, { run: header, key: runKey(header) });
   }
 
   /**
@@ -245,14 +246,17 @@ export class Receiver {
     });
   }
 
-  async #acknowledge(connection: Connection, run: RunId, always = false): Promise<void> {
-    const { accepted, held, durable } = this.#parts.safety.safety(run);
-    const word = `${accepted}/${held}/${durable}`;
-    const key = runKey(run);
-    if (!always && connection.said.get(key) === word) return;
-    connection.said.set(key, word);
+  async #acknowledge(connection: Connection, { run, key }: KnownRun, always = false): Promise<void> {
+    const safety = this.#parts.safety.safetyOf(key);
+    if (!always && sameSafety(connection.said.get(key), safety)) return;
+    connection.said.set(key, safety);
+    const { accepted, held, durable } = safety;
     await connection.session.send({
       ack: { bootEpoch: run.bootEpoch, shard: run.shard, run: run.run, accepted, held, durable },
     });
   }
+}
+
+function sameSafety(said: Safety | undefined, { accepted, held, durable }: Safety): boolean {
+  return said !== undefined && said.accepted === accepted && said.held === held && said.durable === durable;
 }

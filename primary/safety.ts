@@ -28,10 +28,17 @@ interface Replica {
   heardMs: number;
   report: ReplicaReport | undefined;
   readonly sequences: Map<string, number>;
+  /** Of its report's watermarks. */
+  keys: readonly string[];
 }
 
-interface Accepted {
+/** A run that is known here, and its `runKey`. */
+export interface KnownRun {
   readonly run: RunId;
+  readonly key: string;
+}
+
+interface Accepted extends KnownRun {
   sequence: number;
   movedMs: number;
   /** The log lost some batches up to here: that one replica has them does not bring them to the others. */
@@ -53,15 +60,13 @@ export class SafetyBook {
   }) {
     this.#clock = options.clock;
     this.#startedMs = options.clock.monotonicMs();
-    for (const name of options.primaries)
-      this.#primaries.set(name, { heardMs: 0, report: undefined, sequences: new Map() });
-    for (const name of options.globals)
-      this.#globals.set(name, { heardMs: 0, report: undefined, sequences: new Map() });
+    for (const name of options.primaries) this.#primaries.set(name, unheard());
+    for (const name of options.globals) this.#globals.set(name, unheard());
   }
 
   /** The log has this batch and all of the run before it. */
-  accept(run: RunId, sequence: number): void {
-    const known = this.#accepted.get(runKey(run)) ?? this.#begin(run);
+  accept(run: RunId, sequence: number, key = runKey(run)): void {
+    const known = this.#accepted.get(key) ?? this.#begin(run, key);
     if (sequence > known.sequence) {
       known.sequence = sequence;
       known.movedMs = this.#clock.monotonicMs();
@@ -76,7 +81,7 @@ export class SafetyBook {
     this.#lostMs = this.#clock.monotonicMs();
     for (const known of this.#accepted.values()) {
       known.lostUntil = Math.max(known.lostUntil, known.sequence);
-      known.sequence = Math.min(known.sequence, this.safety(known.run).durable);
+      known.sequence = Math.min(known.sequence, this.#durable(known.key));
     }
   }
 
@@ -90,21 +95,31 @@ export class SafetyBook {
     // Most reports only say that their replica lives.
     const isLossNear = replica.heardMs - this.#lostMs < lossHeardMs;
     if (before && !isLossNear && sameWatermarks(before, report.watermarks)) return false;
+    const known = replica.keys;
+    const isKnown = (run: RunId, i: number) => before?.[i] !== undefined && sameRun(before[i], run);
+    replica.keys = report.watermarks.map((run, i) => (isKnown(run, i) ? known[i]! : runKey(run)));
     replica.sequences.clear();
-    for (const watermark of report.watermarks) replica.sequences.set(runKey(watermark), watermark.sequence);
-    for (const watermark of report.watermarks) this.#learn(watermark, watermark.sequence);
+    for (const [i, { sequence }] of report.watermarks.entries()) replica.sequences.set(replica.keys[i]!, sequence);
+    for (const [i, watermark] of report.watermarks.entries()) {
+      this.#learn(watermark, watermark.sequence, replica.keys[i]!);
+    }
     return true;
   }
 
   safety(run: RunId): Safety {
-    const key = runKey(run);
+    return this.safetyOf(runKey(run));
+  }
+
+  safetyOf(key: string): Safety {
     const accepted = this.#accepted.get(key)?.sequence ?? 0;
-    return { accepted, held: least(this.#primaries.values(), key), durable: least(this.#globalsThatCount(), key) };
+    return { accepted, held: least(this.#primaries.values(), key), durable: this.#durable(key) };
   }
 
   /** Every run of one secondary that is known here. */
-  runsOf(secondary: string): readonly RunId[] {
-    return [...this.#accepted.values()].filter(({ run }) => run.secondary === secondary).map(({ run }) => run);
+  runsOf(secondary: string): readonly KnownRun[] {
+    const runs: KnownRun[] = [];
+    for (const known of this.#accepted.values()) if (known.run.secondary === secondary) runs.push(known);
+    return runs;
   }
 
   /** The newest report of each replica, with its age in ms; undefined for one that was never heard. */
@@ -120,33 +135,42 @@ export class SafetyBook {
   /** Forgets runs that are finished, so that restarts of secondaries do not add up. */
   forgetFinished(): void {
     const quietBeforeMs = this.#clock.monotonicMs() - runQuietMsMax;
-    for (const [key, { run, sequence, movedMs }] of this.#accepted) {
-      if (movedMs < quietBeforeMs && this.safety(run).durable >= sequence) this.#accepted.delete(key);
+    for (const [key, { sequence, movedMs }] of this.#accepted) {
+      if (movedMs < quietBeforeMs && this.#durable(key) >= sequence) this.#accepted.delete(key);
     }
   }
 
   /** What a replica has, the log had. */
-  #learn(run: RunId, sequence: number): void {
-    const known = this.#accepted.get(runKey(run));
-    if (!known && this.#clock.monotonicMs() - this.#lostMs < lossHeardMs) this.#begin(run).lostUntil = sequence;
+  #learn(run: RunId, sequence: number, key: string): void {
+    const known = this.#accepted.get(key);
+    if (!known && this.#clock.monotonicMs() - this.#lostMs < lossHeardMs) this.#begin(run, key).lostUntil = sequence;
     else if (known && known.sequence < known.lostUntil) known.lostUntil = Math.max(known.lostUntil, sequence);
-    else this.accept(run, sequence);
+    else this.accept(run, sequence, key);
   }
 
-  #begin(run: RunId): Accepted {
-    const begun: Accepted = { run, sequence: 0, movedMs: this.#clock.monotonicMs(), lostUntil: 0 };
-    this.#accepted.set(runKey(run), begun);
+  #begin(run: RunId, key: string): Accepted {
+    const begun: Accepted = { run, key, sequence: 0, movedMs: this.#clock.monotonicMs(), lostUntil: 0 };
+    this.#accepted.set(key, begun);
     return begun;
   }
 
-  #globalsThatCount(): Replica[] {
+  /** At the globals that count. With every one away for an hour, nothing is durable any more than it was: spools hold on. */
+  #durable(key: string): number {
     const nowMs = this.#clock.monotonicMs();
-    const present = [...this.#globals.values()].filter(
-      (replica) => nowMs - Math.max(replica.heardMs, this.#startedMs) <= globalAbsentMsMax,
-    );
-    // With every global away for an hour, nothing is durable any more than it was: spools hold on.
-    return present.length > 0 ? present : [...this.#globals.values()];
+    let present = Number.POSITIVE_INFINITY;
+    let all = Number.POSITIVE_INFINITY;
+    for (const { heardMs, sequences } of this.#globals.values()) {
+      const sequence = sequences.get(key) ?? 0;
+      all = Math.min(all, sequence);
+      if (nowMs - Math.max(heardMs, this.#startedMs) <= globalAbsentMsMax) present = Math.min(present, sequence);
+    }
+    const least = Number.isFinite(present) ? present : all;
+    return Number.isFinite(least) ? least : 0;
   }
+}
+
+function unheard(): Replica {
+  return { heardMs: 0, report: undefined, sequences: new Map(), keys: [] };
 }
 
 function sameWatermarks(before: readonly Watermark[], after: readonly Watermark[]): boolean {

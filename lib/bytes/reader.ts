@@ -23,8 +23,9 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #buffer: Buffer;
-  readonly #view: DataView;
+  /** Made when something needs it: most readers read a few numbers. */
+  #buffer: Buffer | undefined;
+  #view: DataView | undefined;
   offset: number;
   readonly #end: number;
   /** The high 32 bits of the last `varint64` or `u64`, whose low 32 bits were returned. */
@@ -32,8 +33,6 @@ export class ByteReader {
 
   constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
     this.#bytes = bytes;
-    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.offset = offset;
     this.#end = end;
   }
@@ -49,16 +48,31 @@ export class ByteReader {
 
   u16(): number {
     this.#need(2);
-    const value = this.#view.getUint16(this.offset, true);
+    const value = this.#words().getUint16(this.offset, true);
     this.offset += 2;
     return value;
   }
 
   u32(): number {
     this.#need(4);
-    const value = this.#view.getUint32(this.offset, true);
+    const value = this.#words().getUint32(this.offset, true);
     this.offset += 4;
     return value;
+  }
+
+  #words(): DataView {
+    if (this.#view) return this.#view;
+    const { buffer, byteOffset, byteLength } = this.#bytes;
+    this.#view = new DataView(buffer, byteOffset, byteLength);
+    return this.#view;
+  }
+
+  #text(start: number): string {
+    if (!this.#buffer) {
+      const { buffer, byteOffset, byteLength } = this.#bytes;
+      this.#buffer = Buffer.from(buffer, byteOffset, byteLength);
+    }
+    return this.#buffer.toString("latin1", start, this.offset);
   }
 
   /** Returns the low word and leaves the high one in `high`. */
@@ -70,7 +84,7 @@ export class ByteReader {
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.offset, true);
+    const value = this.#words().getFloat64(this.offset, true);
     this.offset += 8;
     return value;
   }
@@ -132,7 +146,7 @@ export class ByteReader {
     const lengthBytes = this.varint();
     const start = this.offset;
     const view = this.bytes(lengthBytes);
-    if (lengthBytes <= shortMax && this.#isAscii(start)) return this.#buffer.toString("latin1", start, this.offset);
+    if (lengthBytes <= shortMax && this.#isAscii(start)) return this.#text(start);
     try {
       return utf8.decode(view);
     } catch {

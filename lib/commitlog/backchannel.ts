@@ -9,7 +9,7 @@ import { MiB } from "#/lib/bytes/units.ts";
 import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { reportSubject } from "#/lib/commitlog/subjects.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { RunId, Watermark } from "#/lib/model/identity.ts";
+import type { Watermark } from "#/lib/model/identity.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
@@ -139,14 +139,14 @@ function positionOf(fields: Fields): LogPosition {
 }
 
 function watermarkOf(datacenter: string, line: readonly unknown[]): Watermark {
-  const run: RunId = {
+  return {
     datacenter,
     secondary: text(line[0], "watermarks secondary"),
     bootEpoch: whole(line[1], "watermarks boot epoch"),
     shard: whole(line[2], "watermarks shard"),
     run: whole(line[3], "watermarks run"),
+    sequence: whole(line[4], "watermarks sequence"),
   };
-  return { ...run, sequence: whole(line[4], "watermarks sequence") };
 }
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -176,8 +176,9 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
   }
 
   #reached(stream: string, sequence: number): void {
-    if (sequence > (this.#furthest.get(stream) ?? 0)) this.#furthest.set(stream, sequence);
-    this.#knows(parseStreamName(stream, this.#options.datacenter));
+    const furthest = this.#furthest.get(stream);
+    if (sequence > (furthest ?? 0)) this.#furthest.set(stream, sequence);
+    if (furthest === undefined) this.#knows(parseStreamName(stream, this.#options.datacenter));
   }
 
   #knows(segment: SegmentName | undefined): void {

@@ -64,8 +64,9 @@ export function parseEntrySubject(
 ): { readonly kind: LogKind; readonly origin: string } | undefined {
   const [dc, datacenter, segment, kind, origin, ...rest] = subject.split(".");
   if (dc !== "dc" || datacenter !== name.datacenter || segment !== String(name.segment)) return undefined;
-  if (origin === undefined || rest.length > 0 || !(kinds as readonly string[]).includes(kind!)) return undefined;
-  return { kind: kind as LogKind, origin };
+  const known = kinds.find((each) => each === kind);
+  if (origin === undefined || rest.length > 0 || !known) return undefined;
+  return { kind: known, origin };
 }
 
 /** Where a replica says how far it has come; `*` for every one. */

@@ -5,6 +5,7 @@
 // fsync the file is cut back to what is known to be good and the rest is written anew, because after a failed fsync the
 // kernel may forget what it could not write. So a full disk delays durability and loses nothing that was promised.
 
+import { Buffer } from "node:buffer";
 import { join } from "node:path";
 import { assert } from "#/lib/assert/assert.ts";
 import { MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
@@ -201,14 +202,18 @@ export class Journal {
     }
   }
 
-  /** Everything that is durable at the call, oldest first. A payload is valid until the next step. */
-  async *records(): AsyncGenerator<PlacedRecord> {
+  /** Everything that is durable at the call, oldest first, some at a time. A payload is valid until the next step. */
+  async *records(): AsyncGenerator<readonly PlacedRecord[]> {
     for (const segment of [...this.#segments]) {
       if (segment.durableBytes <= segmentHeaderBytes) continue;
       const file = await this.#options.disk.open(segment.path, { create: false });
       try {
-        for await (const { kind, payload, offset } of readRecords(file, segment.path, segment.durableBytes)) {
-          yield { kind, payload, place: { segment: segment.number, offset } };
+        for await (const records of readRecords(file, segment.path, segment.durableBytes)) {
+          yield records.map(({ kind, payload, offset }) => ({
+            kind,
+            payload,
+            place: { segment: segment.number, offset },
+          }));
         }
       } finally {
         await file.close();
@@ -391,7 +396,8 @@ function segmentName(number: number): string {
 }
 
 function concatenated(parts: readonly Part[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.bytes.length, 0));
+  if (parts.length === 1) return parts[0]!.bytes;
+  const bytes = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + part.bytes.length, 0));
   let at = 0;
   for (const part of parts) {
     bytes.set(part.bytes, at);

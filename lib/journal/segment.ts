@@ -10,14 +10,20 @@ const readBytes = 256 * KiB;
 
 export interface LocatedRecord {
   readonly kind: number;
-  /** Valid until the next record is asked for. */
+  /** Valid until the next records are asked for. */
   readonly payload: Uint8Array;
   /** Where the record begins in its file. */
   readonly offset: number;
 }
 
-/** Every record up to `untilBytes`, which must end one. Throws JournalError `corrupt`. */
-export async function* readRecords(file: DiskFile, path: string, untilBytes: number): AsyncGenerator<LocatedRecord> {
+/**
+ * Every record up to `untilBytes`, which must end one, as many at a time as one read brought. Throws JournalError `corrupt`.
+ */
+export async function* readRecords(
+  file: DiskFile,
+  path: string,
+  untilBytes: number,
+): AsyncGenerator<readonly LocatedRecord[]> {
   let buffer: Uint8Array = new Uint8Array(readBytes);
   let filled = 0;
   let base = segmentHeaderBytes;
@@ -27,17 +33,20 @@ export async function* readRecords(file: DiskFile, path: string, untilBytes: num
     filled += got;
     let at = 0;
     let need = 0;
+    const records: LocatedRecord[] = [];
     for (;;) {
       const record = decodeRecord(buffer.subarray(0, filled), at);
       if ("fault" in record) {
         need = record.needBytes;
-        if (need === 0 || got < want) throw damaged(path, base + at, record.fault);
-        break;
+        if (need > 0 && got === want) break;
+        yield records;
+        throw damaged(path, base + at, record.fault);
       }
-      yield { kind: record.kind, payload: record.payload, offset: base + at };
+      records.push({ kind: record.kind, payload: record.payload, offset: base + at });
       at += record.lengthBytes;
       if (at === filled) break;
     }
+    yield records;
     const rest = filled - at;
     const size = Math.max(readBytes, rest + need);
     const next = size > buffer.length ? new Uint8Array(size) : buffer;

@@ -33,8 +33,19 @@ export interface Checkpoint {
   readonly generation: LogEntry | undefined;
 }
 
+/** Entries are heartbeats mostly, several a second: those take no memory of their own. */
+const scratchBytes = 4096;
+const positionBytesMin = 128;
+const scratch = new ByteWriter(scratchBytes);
+
+/** The payload is valid until the next call: the journal copies it. */
 export function encodeEntry(entry: LogEntry): JournalRecord {
-  const writer = new ByteWriter(entry.payload.length + 128);
+  const bytes = entry.payload.length + positionBytesMin;
+  return writeEntry(entry, bytes <= scratchBytes ? scratch : new ByteWriter(bytes));
+}
+
+function writeEntry(entry: LogEntry, writer: ByteWriter): JournalRecord {
+  writer.reset();
   writePosition(writer, entry.position);
   writer.string(entry.origin);
   writer.bytes(entry.payload);
@@ -68,7 +79,8 @@ export function encodeCheckpoint(checkpoint: Checkpoint): JournalRecord {
       writer.varint(offset);
     }
   }
-  const entry = checkpoint.generation && encodeEntry(checkpoint.generation).payload;
+  // Not into the scratch: a segment begins while the entry that it begins with waits there.
+  const entry = checkpoint.generation && writeEntry(checkpoint.generation, new ByteWriter()).payload;
   writer.varint(entry?.length ?? 0);
   if (entry) writer.bytes(entry);
   return { kind: checkpointKind, payload: writer.view() };

@@ -161,9 +161,9 @@ export class Replica {
 
   /** A line a run: the highest sequence up to which every batch is journalled and fsynced here. */
   watermarks(): readonly Watermark[] {
-    return [...this.#runs.values()]
-      .filter((run) => run.durableSequence > 0)
-      .map((run) => ({ ...run.id, sequence: run.durableSequence }));
+    const watermarks: Watermark[] = [];
+    for (const run of this.#runs.values()) if (run.durableSequence > 0) watermarks.push(run.watermark());
+    return watermarks;
   }
 
   /** The newest that was read. */
@@ -224,7 +224,7 @@ export class Replica {
           if (signal.aborted) break;
           await this.#take(next.value);
           after = this.#position;
-          await this.#turn();
+          if (this.#samplesThisTurn >= samplesPerTurn) await this.#turn();
         }
       } finally {
         await entries.return?.();
@@ -268,16 +268,19 @@ export class Replica {
 
   async #replay(): Promise<void> {
     let first = true;
-    for await (const record of this.#journal.records()) {
-      if (record.kind === checkpointKind) {
-        // Only the oldest one tells something: what the later ones say was just replayed.
-        if (first) this.#restore(decodeCheckpoint(record));
-      } else {
-        const entry = decodeEntry(record);
-        if (entry) await this.#apply(entry, record.place);
+    for await (const records of this.#journal.records()) {
+      for (const record of records) {
+        if (record.kind === checkpointKind) {
+          // Only the oldest one tells something: what the later ones say was just replayed.
+          if (first) this.#restore(decodeCheckpoint(record));
+        } else {
+          const entry = decodeEntry(record);
+          const applying = entry && this.#apply(entry, record.place);
+          if (applying) await applying;
+        }
+        first = false;
+        if (this.#samplesThisTurn >= samplesPerTurn) await this.#turn();
       }
-      first = false;
-      await this.#turn();
     }
     for (const run of this.#runs.values()) run.durableSequence = run.sequence;
     this.#replaying = false;
@@ -332,18 +335,18 @@ export class Replica {
   }
 
   /** What an entry means, new or replayed. Nothing in it may throw for what is in the entry. */
-  async #apply(entry: LogEntry, place: JournalPlace): Promise<void> {
+  #apply(entry: LogEntry, place: JournalPlace): Promise<void> | undefined {
     this.#position = entry.position;
     switch (entry.kind) {
       case "batch":
         return this.#takeBatch(entry, place);
       case "generation":
         this.#takeGeneration(entry);
-        return;
+        return undefined;
       case "heartbeat":
         return this.#takeHeartbeat(entry);
       default:
-        entry.kind satisfies never;
+        return entry.kind satisfies never;
     }
   }
 
@@ -452,18 +455,30 @@ export class Replica {
     if (!this.#replaying) for (const callback of this.#generationCallbacks) callback(generation);
   }
 
-  async #takeHeartbeat(entry: LogEntry): Promise<void> {
+  #takeHeartbeat(entry: LogEntry): Promise<void> | undefined {
+    for (const run of this.#runs.values()) if (run.hasGap) return this.#beat(entry);
+    this.#heard(entry);
+    return undefined;
+  }
+
+  /** Gaps grow old by heartbeats. */
+  async #beat(entry: LogEntry): Promise<void> {
     for (const run of this.#runs.values()) {
       if (!run.hasGap) continue;
       await run.beat();
       this.#awaitFsync(run);
     }
+    this.#heard(entry);
+  }
+
+  #heard(entry: LogEntry): void {
     let payload: Heartbeat;
     try {
       payload = decodeHeartbeat(entry.payload);
     } catch (error) {
       if (!(error instanceof BadHeartbeat)) throw error;
-      return this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
+      this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
+      return;
     }
     const heartbeat = { sentMs: payload.sentMs, origin: entry.origin, payload };
     // A log that is read again from its start must not make the present look older than it was known to be.
@@ -530,7 +545,6 @@ export class Replica {
   }
 
   async #turn(): Promise<void> {
-    if (this.#samplesThisTurn < samplesPerTurn) return;
     this.#samplesThisTurn = 0;
     await setImmediate();
   }

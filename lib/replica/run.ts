@@ -8,7 +8,7 @@
 
 import type { BatchDecoder } from "#/lib/codec/decode.ts";
 import type { JournalPlace } from "#/lib/journal/journal.ts";
-import { type RunId, runKey } from "#/lib/model/identity.ts";
+import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { RunCheckpoint } from "#/lib/replica/record.ts";
 
 /** Batches beyond a gap before it is no mere change of places: more than a primary has in flight. */
@@ -63,13 +63,22 @@ export class ReplicaRun {
   #decoder: BatchDecoder | undefined;
   #ahead: BatchDecoder | undefined;
   #gapHeartbeats = 0;
+  #watermark: Watermark;
 
   constructor(id: RunId, parts: RunParts, start: Pick<RunCheckpoint, "sequence" | "beyond">) {
     this.id = id;
     this.key = runKey(id);
     this.sequence = start.sequence;
+    this.#watermark = { ...id, sequence: 0 };
     this.#beyond = new Map(start.beyond.map(({ sequence, segment, offset }) => [sequence, { segment, offset }]));
     this.#parts = parts;
+  }
+
+  /** How far it is durable: the same object until it moves. */
+  watermark(): Watermark {
+    const { durableSequence: sequence } = this;
+    if (this.#watermark.sequence !== sequence) this.#watermark = { ...this.id, sequence };
+    return this.#watermark;
   }
 
   has(sequence: number): boolean {

@@ -187,6 +187,8 @@ function histogramLines(name: string, declared: MetricDeclaration, all: Map<stri
   return lines;
 }
 
+const special = /[\\"\n]/;
+
 function formatNumber(value: number): string {
   if (value === Number.POSITIVE_INFINITY) return "+Inf";
   if (value === Number.NEGATIVE_INFINITY) return "-Inf";
@@ -194,5 +196,6 @@ function formatNumber(value: number): string {
 }
 
 function escapeValue(value: string): string {
+  if (!special.test(value)) return value;
   return value.replace(/[\\"\n]/g, (c) => (c === "\n" ? "\\n" : `\\${c}`));
 }

@@ -225,9 +225,11 @@ export function pulledMessage(message: NatsMessage): PulledMessage | undefined {
   if (parts[0] !== "$JS" || parts[1] !== "ACK") return undefined;
   // `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`, or with domain and account first.
   const at = parts.length >= 11 ? 4 : 2;
-  const numbers = parts.slice(at + 3, at + 6).map(Number);
-  if (parts.length < at + 7 || numbers.some(Number.isNaN)) return undefined;
-  return { streamSequence: numbers[0]!, deliverySequence: numbers[1]!, storedMs: numbers[2]! / 1e6 };
+  const streamSequence = Number(parts[at + 3]);
+  const deliverySequence = Number(parts[at + 4]);
+  const storedMs = Number(parts[at + 5]) / 1e6;
+  if (parts.length < at + 7 || Number.isNaN(streamSequence + deliverySequence + storedMs)) return undefined;
+  return { streamSequence, deliverySequence, storedMs };
 }
 
 /** True when the call may succeed later as it is. */
@@ -240,7 +242,8 @@ export function isTransient(error: unknown): boolean {
 function answerOf<T>(subject: string, message: NatsMessage): T {
   let answer: { error?: { code: number; err_code?: number; description?: string } };
   try {
-    answer = JSON.parse(Buffer.from(message.payload).toString());
+    const { buffer, byteOffset, byteLength } = message.payload;
+    answer = JSON.parse(Buffer.from(buffer, byteOffset, byteLength).toString());
   } catch {
     throw new JetStreamError("refused", 0, `${subject}: the answer is not JSON: is a stream listening there?`);
   }

@@ -31,7 +31,8 @@ function optionsFor(disk: MemoryDisk, more: Partial<JournalOptions> = {}): Journ
 
 async function texts(journal: Journal): Promise<string[]> {
   const found: string[] = [];
-  for await (const { payload } of journal.records()) found.push(Buffer.from(payload).toString());
+  for await (const records of journal.records())
+    for (const { payload } of records) found.push(Buffer.from(payload).toString());
   return found;
 }
 
@@ -64,7 +65,7 @@ t.test("what was appended is read back in order, with its kind and its place", a
   await journal.sync();
   t.equal(Buffer.from((await journal.read(place))!.payload).toString(), "one", "and after");
   const kinds: number[] = [];
-  for await (const { kind } of journal.records()) kinds.push(kind);
+  for await (const records of journal.records()) for (const { kind } of records) kinds.push(kind);
   t.same(kinds, [7, 8]);
   await journal.close();
   t.same(await readBack(optionsFor(disk)), ["one", ""]);
@@ -157,7 +158,8 @@ t.test("damage in an older segment is found when it is read, and nothing after i
   const found: string[] = [];
   await t.rejects(
     async () => {
-      for await (const { payload } of reopened.records()) found.push(Buffer.from(payload).toString());
+      for await (const records of reopened.records())
+        for (const { payload } of records) found.push(Buffer.from(payload).toString());
     },
     { code: "corrupt", message: /00000001\.journal: offset 51: expected a record, but its checksum is wrong/ },
   );
@@ -362,9 +364,10 @@ t.test("version 1 of the format stays readable", async (t) => {
   disk.setContent("/j/00000003.journal", golden);
   const journal = await Journal.open(optionsFor(disk));
   const found: unknown[] = [];
-  for await (const { kind, payload, place } of journal.records()) {
-    found.push([kind, Buffer.from(payload).toString("latin1"), place.offset]);
-  }
+  for await (const records of journal.records())
+    for (const { kind, payload, place } of records) {
+      found.push([kind, Buffer.from(payload).toString("latin1"), place.offset]);
+    }
   t.same(found, [
     [16, "what came before", 32],
     [1, "a batch", 64],
