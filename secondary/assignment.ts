@@ -11,6 +11,9 @@ import type { Spool } from "#/secondary/spool.ts";
 /** A primary says each second that it lives; one that is silent for so long is given up for its pair. */
 const silenceMsMax = 10 * secondMs;
 
+/** In the data directory: a copy of the newest assignment, in the format of generations, for whoever wants to look at it. */
+export const assignmentFile = "assignment";
+
 export class Assignment {
   readonly #datacenter: string;
   readonly #secondary: string;
@@ -18,9 +21,10 @@ export class Assignment {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onGeneration: (generation: Generation) => void;
+  readonly #onBytes: (bytes: Uint8Array) => void;
   #newest: Generation | undefined;
 
-  /** `onGeneration` is called with each generation that is newer than all before. */
+  /** `onGeneration` is called with each generation that is newer than all before, and `onBytes` with the same as it came. */
   constructor(options: {
     readonly datacenter: string;
     readonly secondary: string;
@@ -28,6 +32,7 @@ export class Assignment {
     readonly clock: Clock;
     readonly log: Logger;
     readonly onGeneration: (generation: Generation) => void;
+    readonly onBytes?: (bytes: Uint8Array) => void;
   }) {
     this.#datacenter = options.datacenter;
     this.#secondary = options.secondary;
@@ -35,15 +40,17 @@ export class Assignment {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#onGeneration = options.onGeneration;
+    this.#onBytes = options.onBytes ?? (() => {});
   }
 
   /** Goes on with the generation on disk, if there is one. */
   async resume(): Promise<void> {
     const bytes = await this.#spool.generation();
     const generation = bytes && this.#read(bytes, "on disk");
-    if (!generation) return;
+    if (!bytes || !generation) return;
     this.#newest = generation;
     this.#onGeneration(generation);
+    this.#onBytes(bytes);
   }
 
   /** Follows one primary until the stream ends, and then throws WireError, unless the signal aborted. */
@@ -96,6 +103,7 @@ export class Assignment {
     }
     this.#newest = generation;
     this.#onGeneration(generation);
+    this.#onBytes(bytes);
     try {
       await this.#spool.saveGeneration(bytes);
     } catch (error) {

@@ -1,22 +1,25 @@
 // `heliograph secondary`: the only file of this tier that reads arguments, environment, signals and the real clock.
 
-import { mkdir } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 
 import { createHttpServer } from "#/lib/http/server.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
 import { type ProcessContext, runService, type Service, StartRefused } from "#/lib/supervision/process.ts";
 import { exposeProcess, systemProcessProbe } from "#/lib/telemetry/process.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { connectPrimary } from "#/lib/wire/grpc.ts";
 import { readTls } from "#/lib/wire/tls.ts";
+import { assignmentFile } from "#/secondary/assignment.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { countedFetches } from "#/secondary/scrape/http/meter.ts";
+import { proxyEnvironmentOf } from "#/secondary/scrape/http/proxy.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
 import { findSecondary } from "#/topology/find.ts";
-import { secretsOf } from "#/topology/http.ts";
+import { secretsOfAll } from "#/topology/http.ts";
 import { loadForProcess } from "#/topology/process.ts";
-import { addressOf, type Datacenter, type Topology } from "#/topology/schema.ts";
+import { addressOf } from "#/topology/schema.ts";
 
 export function main(argv: readonly string[]): Promise<number> {
   return runService({ tier: "secondary", argv, env: process.env, start });
@@ -44,22 +47,29 @@ async function start(context: ProcessContext): Promise<Service> {
     fetcher: httpFetcher({
       clock,
       meter: countedFetches(metrics),
-      secrets: scrapeSecrets(topology, datacenter),
+      secrets: secretsOfAll([...topology.scrape_configs, ...datacenter.scrape_configs]),
       baseDir: dirname(resolve(context.topologyFile)),
-      environment: {
-        http: process.env.HTTP_PROXY || process.env.http_proxy,
-        https: process.env.HTTPS_PROXY || process.env.https_proxy,
-        no: process.env.NO_PROXY || process.env.no_proxy,
-      },
+      environment: proxyEnvironmentOf(process.env),
     }),
+    onAssignment: assignmentKeeper(dataDir, log),
   });
 }
 
-/** Secrets of the scrape configs of a data centre, by job and place. */
-function scrapeSecrets(topology: Topology, datacenter: Datacenter) {
-  const configs = [...topology.scrape_configs, ...datacenter.scrape_configs];
-  const byJob = new Map(configs.map((config) => [config.job_name, secretsOf(config)]));
-  return (job: string, place: string) => byJob.get(job)?.get(place);
+/**
+ * Keeps the newest assignment beside the spool too, for `--dry-run`: the spool's lock lets nobody else read while we run. It is
+ * a copy that nothing rests on, and may hold what only its owner should read.
+ */
+function assignmentKeeper(dataDir: string, log: Logger): (bytes: Uint8Array) => void {
+  const path = join(dataDir, assignmentFile);
+  let writing: Promise<void> = Promise.resolve();
+  return (bytes) => {
+    writing = writing
+      .then(async () => {
+        await writeFile(`${path}.new`, bytes, { mode: 0o600 });
+        await rename(`${path}.new`, path);
+      })
+      .catch((error: unknown) => log.warn({ err: error, path }, "The copy of the assignment could not be written."));
+  };
 }
 
 /** The spool's own lock keeps a second process out of the directory. */

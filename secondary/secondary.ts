@@ -45,6 +45,8 @@ export interface SecondaryParts {
   readonly spoolBytesMax?: number;
   /** Of the series of all targets together. */
   readonly cardinalityLimit?: number;
+  /** Hears each assignment that is taken, in the bytes of its format, and that on disk at the start. */
+  readonly onAssignment?: (bytes: Uint8Array) => void;
 }
 
 export interface RunningSecondary {
@@ -90,6 +92,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     clock,
     log,
     onGeneration: (generation) => schedule.offer(generation),
+    ...(parts.onAssignment && { onBytes: parts.onAssignment }),
   });
   const pusher = new Pusher({
     datacenter,

@@ -201,3 +201,11 @@ export function secretsOf(config: HttpConfig): ReadonlyMap<string, string> {
   }
   return new Map(secrets.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
+
+/** Of all scrape configs that a data centre has, by job and place. */
+export function secretsOfAll(
+  configs: readonly (HttpConfig & { readonly job_name: string })[],
+): (job: string, place: string) => string | undefined {
+  const byJob = new Map(configs.map((config) => [config.job_name, secretsOf(config)]));
+  return (job, place) => byJob.get(job)?.get(place);
+}

@@ -131,14 +131,23 @@ export function relabelLayout(layout: Layout, of: TargetRelabelling): Relabelled
   return { layout: layoutOf(rows, families), kept: Int32Array.from(kept), rowOf };
 }
 
+/** The number of the rule that drops the row, undefined when none does. */
+export function droppingRule(row: LayoutRow, of: TargetRelabelling): number | undefined {
+  return of.relabelling.apply(new Map(labelsSeen(row, of)));
+}
+
+/** What rules see of a row: its labels and its target's, without those of the place. */
+function labelsSeen(row: LayoutRow, { placeLabels, target }: TargetRelabelling): Labels {
+  const isOwn = ([name]: Label) => !placeLabels.has(name);
+  return mergeLabels(target.labels.filter(isOwn), row.labels.filter(isOwn), row.name);
+}
+
 /** Undefined when the rules drop it. The labels are a row's, in the sense of `mergeLabels`. */
-function relabelRow(
-  row: LayoutRow,
-  { placeLabels, relabelling, target }: TargetRelabelling,
-): Pick<LayoutRow, "name" | "labels"> | undefined {
+function relabelRow(row: LayoutRow, of: TargetRelabelling): Pick<LayoutRow, "name" | "labels"> | undefined {
+  const { placeLabels, relabelling, target } = of;
   const isOwn = ([name]: Label) => !placeLabels.has(name);
   const own = target.labels.filter(isOwn);
-  const labels = new Map(mergeLabels(own, row.labels.filter(isOwn), row.name));
+  const labels = new Map(labelsSeen(row, of));
   if (relabelling.apply(labels) !== undefined) return undefined;
   const name = labels.get(metricNameLabel);
   labels.delete(metricNameLabel);

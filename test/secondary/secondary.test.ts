@@ -9,6 +9,7 @@ import { join } from "node:path";
 import t from "tap";
 
 import { systemClock } from "#/lib/clock/clock.ts";
+import { decodeGeneration } from "#/lib/codec/generation.ts";
 import { createHttpServer } from "#/lib/http/server.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
@@ -34,7 +35,13 @@ async function dataDir(t: Teardown): Promise<string> {
   return dir;
 }
 
-async function start(t: Teardown, options: { readonly dir: string; readonly primaries: readonly MemoryPrimary[] }) {
+interface StartOptions {
+  readonly dir: string;
+  readonly primaries: readonly MemoryPrimary[];
+  readonly onAssignment?: (bytes: Uint8Array) => void;
+}
+
+async function start(t: Teardown, options: StartOptions) {
   const clock = systemClock();
   const metrics = createRegistry({ tier: "secondary" });
   const running = await startSecondary({
@@ -50,6 +57,7 @@ async function start(t: Teardown, options: { readonly dir: string; readonly prim
     metrics,
     connect: (address) => options.primaries.find(({ name }) => name === address)!.connect(),
     fetcher: httpFetcher({ clock, meter: countedFetches(metrics) }),
+    ...(options.onAssignment && { onAssignment: options.onAssignment }),
   });
   t.teardown(() => running.close());
   const get = async (path: string) => {
@@ -340,13 +348,21 @@ t.test("targets as bad as they come cost themselves their scrape and the others 
 t.test("without a primary and without a generation it waits and says so", async (t) => {
   const primary = new MemoryPrimary("p1");
   primary.up = false;
-  const { clock, get, running } = await start(t, { dir: await dataDir(t), primaries: [primary] });
+  const dir = await dataDir(t);
+  const assignments: number[] = [];
+  const onAssignment = (bytes: Uint8Array) => assignments.push(decodeGeneration(bytes).number);
+  const { clock, get, running } = await start(t, { dir, primaries: [primary], onAssignment });
   t.match(await get("/-/ready"), { status: 503, text: /Waiting for a primary to say what to scrape/ });
   t.match((await get("/targets")).text, /No targets are assigned.*|no primary takes batches/s);
   primary.up = true;
   primary.log.generation = makeGeneration([]);
   for (let i = 0; i < 100 && running.ready() !== undefined; i++) await clock.sleep(50);
   t.equal((await get("/-/ready")).status, 200);
+  t.strictSame(assignments, [1]);
   await running.close();
   await running.close();
+  primary.up = false;
+  const again = await start(t, { dir, primaries: [primary], onAssignment });
+  t.strictSame(assignments, [1, 1], "that on disk is told too");
+  await again.running.close();
 });

@@ -11,6 +11,14 @@ export interface ProxyEnvironment {
   readonly no?: string | undefined;
 }
 
+export function proxyEnvironmentOf(env: Readonly<Record<string, string | undefined>>): ProxyEnvironment {
+  return {
+    http: env.HTTP_PROXY || env.http_proxy,
+    https: env.HTTPS_PROXY || env.https_proxy,
+    no: env.NO_PROXY || env.no_proxy,
+  };
+}
+
 export interface HttpProxy {
   readonly host: string;
   readonly port: number;
