@@ -37,6 +37,7 @@ async function start(context: ProcessContext): Promise<Service> {
     name,
     primaries: datacenter.primaries.map(({ grpc }) => addressOf(grpc)),
     listen: secondary.http.listen,
+    cardinalityLimit: secondary.cardinality_limit,
     http: createHttpServer,
     store: await openStore(dataDir),
     clock,

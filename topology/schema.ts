@@ -122,6 +122,11 @@ export const scrapeConfig = z.strictObject({
     .describe("Keep a sample's own labels where they clash with the target's, instead of renaming them to exported_…."),
   honor_timestamps: z.boolean().default(true).describe("Keep timestamps that the target sends."),
   sample_limit: z.int().min(0).default(0).describe("A scrape with more samples fails; 0 means no limit."),
+  cardinality_limit: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("A target keeps at most so many series, and new ones beyond it are refused; 0 means 100,000, the most."),
   label_limit: z.int().min(0).default(0).describe("A scrape with a series of more labels fails; 0 means no limit."),
   label_name_length_limit: z
     .int()
@@ -156,9 +161,20 @@ const primary = z.strictObject({
   grpc: listener.describe("Secondaries push here."),
 });
 
+/** A run of batches holds 16 M rows, and the guard lets through half as much again as the limit where targets are few. */
+const secondarySeriesMax = 10_000_000;
+/** One target may have so many. */
+const targetSeriesMax = 100_000;
+
 const secondary = z.strictObject({
   name: processName,
   capacity: z.int().min(1).default(5000).describe("Targets that it may own."),
+  cardinality_limit: z
+    .int()
+    .min(targetSeriesMax)
+    .max(secondarySeriesMax)
+    .default(6_000_000)
+    .describe("All its targets keep at most so many series together, and new ones beyond it are refused."),
   http: listener.describe("Its /targets page, health and /metrics."),
 });
 

@@ -18,7 +18,7 @@ import {
   writeEnvelope,
   writeSection,
 } from "#/lib/codec/envelope.ts";
-import { readHttp, writeHttp } from "#/lib/codec/http.ts";
+import { readHttp, writeHttp, writeNoHttp } from "#/lib/codec/http.ts";
 import { idBytes, readCount } from "#/lib/codec/layout.ts";
 import {
   generationBodyBytesMax,
@@ -225,7 +225,8 @@ class SettingsTable {
     const limits = `${options.sampleLimit} ${options.labelLimit} ${options.labelNameLengthLimit} ${options.labelValueLengthLimit}`;
     const optionBits = flagsOf(options);
     const numbers = `${optionBits} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax}`;
-    const key = `${numbers} ${options.metricRelabel?.id ?? "-"} ${options.http?.id ?? "-"} ${settings.job}`;
+    const { cardinalityLimit = 0, http, metricRelabel } = options;
+    const key = `${numbers} ${cardinalityLimit} ${metricRelabel?.id ?? "-"} ${http?.id ?? "-"} ${settings.job}`;
     let number = this.#numbers.get(key);
     if (number === undefined) {
       number = this.#numbers.size;
@@ -237,13 +238,15 @@ class SettingsTable {
       entry.varint(optionBits);
       for (const limit of optionLimits) entry.varint(options[limit]);
       const numberOf = (text: string) => this.#strings.numberOf(text);
-      const { http, metricRelabel } = options;
       if (metricRelabel) this.flags |= flags.metricRelabel;
-      if (metricRelabel || http) writeMetricRelabel(entry, metricRelabel ?? noRelabel, numberOf);
+      if (metricRelabel || http || cardinalityLimit > 0) {
+        writeMetricRelabel(entry, metricRelabel ?? noRelabel, numberOf);
+      }
       if (http) {
         this.flags |= flags.http;
         writeHttp(entry, http, numberOf);
-      }
+      } else if (cardinalityLimit > 0) writeNoHttp(entry, numberOf);
+      if (cardinalityLimit > 0) entry.varint(cardinalityLimit);
       this.#writer.varint(entry.length);
       this.#writer.bytes(entry.view());
     }
@@ -288,6 +291,7 @@ function readSettings(reader: ByteReader, strings: readonly string[]): Settings[
     const string = () => stringOf(strings, entry);
     const relabel = entry.remaining > 0 ? readMetricRelabel(entry, string, refuse) : undefined;
     const http = entry.remaining > 0 ? readHttp(entry, job, string, refuse) : undefined;
+    const cardinalityLimit = entry.remaining > 0 ? entry.varint() : 0;
     if (intervalMs === 0) throw refuse("bad_structure", reader.offset, "settings: expected an interval above 0, got 0");
     const honorLabels = optionBits % 2 === 1;
     const honorTimestamps = optionBits % 4 >= 2;
@@ -301,6 +305,7 @@ function readSettings(reader: ByteReader, strings: readonly string[]): Settings[
         ...limits,
         ...(relabel && { metricRelabel: relabel }),
         ...(http && { http }),
+        ...(cardinalityLimit > 0 && { cardinalityLimit }),
       },
     });
   }

@@ -53,10 +53,21 @@ export function writeHttp(writer: ByteWriter, settings: HttpSettings, numberOf: 
   writer.varint(numberOf(JSON.stringify(rest)));
 }
 
-/** `job` is that of the settings it is read in. Throws what `refuse` makes. */
-export function readHttp(reader: ByteReader, job: string, string: () => string, refuse: Refuse): HttpSettings {
+/** Where something else stands behind. */
+export function writeNoHttp(writer: ByteWriter, numberOf: (text: string) => number): void {
+  writer.varint(numberOf(""));
+}
+
+/** Undefined when nothing is said. `job` is that of the settings it is read in. Throws what `refuse` makes. */
+export function readHttp(
+  reader: ByteReader,
+  job: string,
+  string: () => string,
+  refuse: Refuse,
+): HttpSettings | undefined {
   const at = reader.offset;
   const text = string();
+  if (text === "") return undefined;
   if (text.length > httpSettingsBytesMax) {
     const expected = `at most ${httpSettingsBytesMax} bytes of HTTP settings`;
     throw refuse("too_large", at, `settings: expected ${expected}, got ${text.length}`);

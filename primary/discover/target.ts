@@ -78,6 +78,7 @@ export function jobOf(topology: Topology, datacenter: Datacenter, config: Scrape
       labelNameLengthLimit: config.label_name_length_limit,
       labelValueLengthLimit: config.label_value_length_limit,
       bodyBytesMax: sizeBytes(config.body_size_limit),
+      ...(config.cardinality_limit > 0 && { cardinalityLimit: config.cardinality_limit }),
       ...(metricRules.length > 0 && { metricRelabel: metricRelabelOf(metricRules, placeNames.toSorted(compareText)) }),
       ...(http && { http }),
     },
@@ -144,6 +145,7 @@ export function sameTarget(a: Target, b: Target): boolean {
     a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
     a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
     a.options.bodyBytesMax === b.options.bodyBytesMax &&
+    a.options.cardinalityLimit === b.options.cardinalityLimit &&
     a.options.metricRelabel?.id === b.options.metricRelabel?.id &&
     a.options.http?.id === b.options.http?.id
   );

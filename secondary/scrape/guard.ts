@@ -35,9 +35,9 @@ const renamesPerHour = 2;
 
 /** What it costs to look at a body as a whole, in lines that are known: a head never seen before costs as much as five. */
 const newHeadCost = 5;
-/** About a fiftieth of a core a target, and a tenth for all: a known line takes about 1 µs. */
-const lookingOfTarget = { burst: 2 * newHeadCost * linesPerScrapeMax, perHour: 20_000 * 3600 };
-const lookingOfAll = { burst: 30_000_000, perHour: 100_000 * 3600 };
+/** A fiftieth of a core a target, and a tenth for all: a known line takes 1 to 2 µs. */
+const lookingOfTarget = { burst: 2 * newHeadCost * linesPerScrapeMax, perHour: 10_000 * 3600 };
+const lookingOfAll = { burst: 30_000_000, perHour: 50_000 * 3600 };
 assert(lookingOfAll.burst >= newHeadCost * seriesMaxDefault, "all targets may get other series at once");
 
 /** A flooding target is looked at so often, to let in what there is room for and to see what the flood is about. */
@@ -228,8 +228,9 @@ export class TargetGuard {
     if (choice.refused + unlearnt > 0) {
       const flood = (this.#flood ??= this.#begin());
       const { rowOf } = choice;
-      flood.name = rowOf ? nameFlood(of, (row) => rowOf[row]! < 0) : "";
-      flood.bound = choice.refused > 0 ? bound : `at most ${countText(seriesPerScrapeMax)} in one scrape`;
+      // Of what was not learnt nothing is known; it is mostly like what was.
+      flood.name = nameFlood(of, (row) => !rowOf || rowOf[row]! < 0);
+      flood.bound = choice.refused > 0 ? bound : boundByLooking;
     }
     return choice;
   }

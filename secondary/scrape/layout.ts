@@ -18,7 +18,7 @@ import type { Outcome } from "#/lib/model/outcome.ts";
 import type { RowTimestamp } from "#/lib/model/scrape.ts";
 import type { Target } from "#/lib/model/target.ts";
 
-import { headBytesMax, linesPerScrapeMax, seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
+import { headBytesMax, linesPerScrapeMax, newHeadsPerLookMax, seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
 import type { Choice } from "#/secondary/scrape/choice.ts";
 import { rowLabels } from "#/secondary/scrape/conflict.ts";
 import { Families } from "#/secondary/scrape/family.ts";
@@ -391,6 +391,9 @@ export class BodyReader {
     const duplicatesOf: number[] = [];
     let samples = 0;
     let unlearnt = 0;
+    /** Set when only what it knows is still learnt. */
+    let known: Sieve | undefined;
+    const understoodMax = this.#heads.understood + newHeadsPerLookMax;
     this.#begin();
     for (let line = 1; ; line++) {
       const kind = reader.next();
@@ -403,7 +406,8 @@ export class BodyReader {
         continue;
       }
       const headEnd = reader.at;
-      if (rows.length === seriesPerScrapeMax) {
+      if (understoodMax <= this.#heads.understood) known ??= sieveFor(reading, format);
+      if (rows.length === seriesPerScrapeMax || known?.has(body, reader.lineStart, headEnd) === false) {
         unlearnt++;
         reader.tail(this.#spare, 0);
         continue;
@@ -432,8 +436,8 @@ export class BodyReader {
 
     const heads = lines.heads(body);
     const key = contentId(context, "\n", heads);
-    const known = this.#shapes.get(key);
-    if (known) return { shape: known, unlearnt };
+    const shared = this.#shapes.get(key);
+    if (shared) return { shape: shared, unlearnt };
     const layoutRows = rows.map(({ head, labels }) => {
       const family = families.indexFor(head.name);
       if (head.row?.family !== family || head.row.labels !== labels) {

@@ -32,6 +32,7 @@ export class Sieve {
   readonly format: ExpositionFormat;
   readonly layout: Layout;
   readonly #heads: ReadonlyMap<string, number>;
+  readonly #filter: HeadFilter;
   readonly #seen: Uint8Array;
   /** The rows of the last body that had not all of them, and their layout. */
   #part: { readonly layout: Layout; readonly kept: Int32Array; readonly rowOf: Int32Array } | undefined;
@@ -41,7 +42,21 @@ export class Sieve {
     this.format = format;
     this.layout = layout;
     this.#heads = heads;
+    this.#filter = new HeadFilter(heads.size);
+    for (const head of heads.keys()) {
+      const bytes = Buffer.from(head, "latin1");
+      this.#filter.add(bytes, 0, bytes.length);
+    }
     this.#seen = new Uint8Array(layout.rows.length);
+  }
+
+  has(body: Uint8Array, start: number, end: number): boolean {
+    return this.#find(body, start, end) !== undefined;
+  }
+
+  #find(body: Uint8Array, start: number, end: number): number | undefined {
+    if (end - start > headBytesMax || !this.#filter.mayHave(body, start, end)) return undefined;
+    return this.#heads.get(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("latin1", start, end));
   }
 
   /**
@@ -54,7 +69,6 @@ export class Sieve {
     spare: DecimalColumn,
     note: (row: number, reader: ExpositionReader) => void,
   ): Sieved {
-    const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     const reader = new ExpositionReader(body, this.format);
     const seen = this.#seen.fill(0);
     column.reserve(seen.length);
@@ -71,8 +85,7 @@ export class Sieve {
       }
       if (kind !== "sample") continue;
       samples++;
-      const isShort = reader.at - reader.lineStart <= headBytesMax;
-      const row = isShort ? this.#heads.get(text.toString("latin1", reader.lineStart, reader.at)) : undefined;
+      const row = this.#find(body, reader.lineStart, reader.at);
       if (row !== undefined && row >= 0 && seen[row] === 0) {
         seen[row] = 1;
         reader.tail(column, row);
@@ -99,6 +112,39 @@ export class Sieve {
       this.#part = layoutOfRows(this.layout, rows.slice(), layouts);
     }
     return this.#part;
+  }
+}
+
+/** Bytes of a head that are looked at to tell it from others without making a text of it. */
+const bytesLookedAt = 16;
+const filterBitsPerHead = 16;
+
+/** Tells of most heads that are not known that they are not, for a fraction of what a look-up costs. */
+class HeadFilter {
+  readonly #bits: Uint8Array;
+  readonly #mask: number;
+
+  constructor(heads: number) {
+    const bits = 2 ** Math.ceil(Math.log2(Math.max(1024, heads * filterBitsPerHead)));
+    this.#bits = new Uint8Array(bits / 8);
+    this.#mask = bits - 1;
+  }
+
+  add(bytes: Uint8Array, start: number, end: number): void {
+    const bit = this.#bitOf(bytes, start, end);
+    this.#bits[bit >> 3]! |= 1 << (bit & 7);
+  }
+
+  mayHave(bytes: Uint8Array, start: number, end: number): boolean {
+    const bit = this.#bitOf(bytes, start, end);
+    return (this.#bits[bit >> 3]! & (1 << (bit & 7))) !== 0;
+  }
+
+  #bitOf(bytes: Uint8Array, start: number, end: number): number {
+    let hash = end - start;
+    const stride = Math.max(1, Math.floor((end - start) / bytesLookedAt));
+    for (let at = end - 1; at >= start; at -= stride) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+    return (hash ^ (hash >>> 15)) & this.#mask;
   }
 }
 

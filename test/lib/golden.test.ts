@@ -23,6 +23,7 @@ import {
   goldenGeneration,
   goldenHttpGeneration,
   goldenJson,
+  goldenLimitGeneration,
   goldenRelabelGeneration,
   readGoldenBatches,
 } from "#/test/support/golden.ts";
@@ -35,6 +36,7 @@ const batchesMean = goldenJson<GoldenBatch[]>("batch-v1.json");
 const generation = goldenBytes("generation-v1.bin");
 const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
 const httpGeneration = goldenBytes("generation-v1-http.bin");
+const limitGeneration = goldenBytes("generation-v1-limit.bin");
 const refuseBatch = (code: BadBatch["code"], offset: number, message: string) => new BadBatch(code, offset, message);
 
 t.test("the batches of version 1 mean what they meant", (t) => {
@@ -89,6 +91,12 @@ t.test("HTTP settings that are not known, or are none, are refused", (t) => {
   t.end();
 });
 
+t.test("cardinality limits in a generation of version 1 mean what they meant", (t) => {
+  t.same(decodeGeneration(limitGeneration), goldenJson("generation-v1-limit.json"));
+  t.same(goldenJson("generation-v1-limit.json"), goldenLimitGeneration());
+  t.end();
+});
+
 t.test("a mutated batch is refused or read, within bounds, and what is refused changes nothing", (t) => {
   const random = seededRandom(seed);
   const codes: Record<string, number> = {};
@@ -126,7 +134,7 @@ t.test("a mutated generation is refused or read, within bounds", (t) => {
   const random = seededRandom(seed);
   const codes: Record<string, number> = {};
   for (let i = 0; i < 4000; i++) {
-    const broken = mutated([generation, relabelGeneration, httpGeneration][i % 3]!, random.below);
+    const broken = mutated([generation, relabelGeneration, httpGeneration, limitGeneration][i % 4]!, random.below);
     try {
       decodeGeneration(broken);
       codes.read = (codes.read ?? 0) + 1;
@@ -307,15 +315,29 @@ t.test("any generation comes back, and so does each secondary's part of it", (t)
       .map(labelsOf),
     intervalMs: fc.integer({ min: 1, max: 86_400_000 }),
     timeoutMs: fc.nat(),
-    options: fc.record({
-      honorLabels: fc.boolean(),
-      honorTimestamps: fc.boolean(),
-      sampleLimit: number,
-      labelLimit: number,
-      labelNameLengthLimit: number,
-      labelValueLengthLimit: number,
-      bodyBytesMax: number,
-    }),
+    options: fc.record(
+      {
+        honorLabels: fc.boolean(),
+        honorTimestamps: fc.boolean(),
+        sampleLimit: number,
+        labelLimit: number,
+        labelNameLengthLimit: number,
+        labelValueLengthLimit: number,
+        bodyBytesMax: number,
+        cardinalityLimit: fc.integer({ min: 1 }),
+      },
+      {
+        requiredKeys: [
+          "honorLabels",
+          "honorTimestamps",
+          "sampleLimit",
+          "labelLimit",
+          "labelNameLengthLimit",
+          "labelValueLengthLimit",
+          "bodyBytesMax",
+        ],
+      },
+    ),
   });
   const generation: fc.Arbitrary<Generation> = fc.record({
     datacenter: fc.stringMatching(/^[a-z0-9-]{1,20}$/),

@@ -241,6 +241,7 @@ t.test("a scrape config's options reach its targets", async (t) => {
     honor_labels: true
     honor_timestamps: false
     sample_limit: 1
+    cardinality_limit: 6
     label_limit: 2
     label_name_length_limit: 3
     label_value_length_limit: 4
@@ -256,6 +257,7 @@ t.test("a scrape config's options reach its targets", async (t) => {
     labelNameLengthLimit: 3,
     labelValueLengthLimit: 4,
     bodyBytesMax: 5120,
+    cardinalityLimit: 6,
   });
 });
 

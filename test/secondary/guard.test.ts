@@ -308,13 +308,30 @@ t.test("more than can be read at all: what was there before is still read", asyn
   t.match(
     await world.scrape(
       state,
-      numbered(1_000_001, () => "a"),
+      numbered(500_001, () => "a"),
     ),
     {
       facts: { outcome: "failed_sample_limit" },
     },
   );
 });
+
+t.test(
+  "what is new is understood 20,000 at a time, and what was there is read whatever stands before it",
+  async (t) => {
+    const world = secondary();
+    const state = world.adopt(targetOf("a"), undefined);
+    await world.scrape(state, old);
+    const many = [...numbered(30_000, (i) => `x{i="${i}"}`), ...old];
+    t.match(await world.scrape(state, many, 60_000), {
+      facts: { outcome: "partial", samplesScraped: 30_100, seriesRefused: 10_000, seriesAdded: 20_000 },
+    });
+    const { facts, series } = await world.scrape(state, many);
+    t.match(facts, { outcome: "stored", samplesScraped: 30_100, seriesRefused: 0, seriesAdded: 10_000 });
+    t.ok(old.every((each) => series.has(each)));
+    t.match(await world.scrape(state, many), { facts: { outcome: "stored", samplesScraped: 30_100, seriesAdded: 0 } });
+  },
+);
 
 t.test("old series that come and go during a flood are as they are, and stay old", async (t) => {
   const world = secondary();

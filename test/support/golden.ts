@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { RunEncoder } from "#/lib/codec/encode.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { httpSettingsOf } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import { type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
@@ -284,6 +284,17 @@ export function goldenHttpGeneration(): Generation {
   return { ...plain, targets };
 }
 
+/** Later in version 1: with a cardinality limit, beside the rest and without. */
+export function goldenLimitGeneration(): Generation {
+  const { targets, ...rest } = goldenHttpGeneration();
+  const [, alone, without] = goldenGeneration().targets;
+  const limited = (given: AssignedTarget, cardinalityLimit: number): AssignedTarget => {
+    const options = { ...given.target.options, cardinalityLimit };
+    return { owner: given.owner, target: { ...given.target, options } };
+  };
+  return { ...rest, targets: [limited(targets[0]!, 20_000), limited(alone!, 300), without!] };
+}
+
 export function readGoldenBatches(batches: readonly Uint8Array[]): GoldenBatch[] {
   const decoder = new RunDecoder(testRun);
   return batches.map((bytes) => {
@@ -300,6 +311,9 @@ if (import.meta.main) {
   writeFileSync(`${directory}/batch-v1.json`, `${JSON.stringify(readGoldenBatches(batches), undefined, 2)}\n`);
   writeFileSync(`${directory}/generation-v1.bin`, encodeGeneration(goldenGeneration()));
   writeFileSync(`${directory}/generation-v1.json`, `${JSON.stringify(goldenGeneration(), undefined, 2)}\n`);
+  const limit = goldenLimitGeneration();
+  writeFileSync(`${directory}/generation-v1-limit.bin`, encodeGeneration(limit));
+  writeFileSync(`${directory}/generation-v1-limit.json`, `${JSON.stringify(limit, undefined, 2)}\n`);
   const relabel = goldenRelabelGeneration();
   writeFileSync(`${directory}/generation-v1-relabel.bin`, encodeGeneration(relabel));
   writeFileSync(`${directory}/generation-v1-relabel.json`, `${JSON.stringify(relabel, undefined, 2)}\n`);

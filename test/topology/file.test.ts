@@ -69,6 +69,7 @@ t.test("a small right file has no problem, and defaults where nothing is said", 
     honor_labels: false,
     honor_timestamps: true,
     sample_limit: 0,
+    cardinality_limit: 0,
     label_limit: 0,
     label_name_length_limit: 0,
     label_value_length_limit: 0,
@@ -102,8 +103,11 @@ t.test("a file of format version 1 is still read as it was then", async (t) => {
   const datacenter = topology.datacenters[0]!;
   t.equal(sizeBytes(datacenter.nats.log_bytes_max), 1_610_612_736);
   t.same(
-    datacenter.secondaries.map(({ capacity }) => capacity),
-    [100, 5000],
+    datacenter.secondaries.map(({ capacity, cardinality_limit }) => [capacity, cardinality_limit]),
+    [
+      [100, 6_000_000],
+      [5000, 6_000_000],
+    ],
   );
   t.same(datacenter.scrape_configs[0], {
     job_name: "own",
@@ -115,6 +119,7 @@ t.test("a file of format version 1 is still read as it was then", async (t) => {
     honor_labels: true,
     honor_timestamps: false,
     sample_limit: 1000,
+    cardinality_limit: 0,
     label_limit: 30,
     label_name_length_limit: 200,
     label_value_length_limit: 300,
@@ -148,7 +153,7 @@ datacenters:
     primaries: none
     labels: { a-b: c, d: 5 }
     secondaries:
-      - { name: s, capacity: many, http: { listen: here } }
+      - { name: s, capacity: many, cardinality_limit: 99999, http: { listen: here } }
     scrape_configs:
       - job_name: ""
         scheme: ftp
@@ -176,7 +181,8 @@ datacenters:
       `t.yaml:10:15: error: ${dc}.labels.a-b: expected a label name of letters, digits and underscores that does not begin with a digit, got the key "a-b"`,
       `t.yaml:10:26: error: ${dc}.labels.d: expected a text, got 5 (a number)`,
       `t.yaml:12:30: error: ${dc}.secondaries[0].capacity: expected a number, got "many"`,
-      `t.yaml:12:52: error: ${dc}.secondaries[0].http.listen: expected an address like 10.0.0.1:9470, host.example:9470 or [::1]:9470, got "here"`,
+      `t.yaml:12:55: error: ${dc}.secondaries[0].cardinality_limit: expected a number of at least 100000, got 99999 (a number)`,
+      `t.yaml:12:78: error: ${dc}.secondaries[0].http.listen: expected an address like 10.0.0.1:9470, host.example:9470 or [::1]:9470, got "here"`,
       `t.yaml:14:19: error: ${job}.job_name: expected a text of at least 1 character, got ""`,
       `t.yaml:15:17: error: ${job}.scheme: expected one of http, https, got "ftp"`,
       `t.yaml:16:26: error: ${job}.scrape_interval: expected a duration like 15s, 1m30s or 7d, got "5 minutes"`,
