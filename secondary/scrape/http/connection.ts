@@ -233,8 +233,9 @@ export class Connections {
     const kept = this.#byKey.get(endpoint.key);
     for (let connection = kept?.at(-1); connection; connection = kept!.at(-1)) {
       this.#forget(connection);
+      if (endpoint.isAddress) return connection;
       const { remoteAddress } = connection;
-      if (endpoint.isAddress || addresses.some(({ address }) => address === remoteAddress)) return connection;
+      if (addresses.some(({ address }) => address === remoteAddress)) return connection;
       connection.destroy();
     }
     return undefined;
