@@ -2,7 +2,7 @@
 // shows what may be a secret.
 
 import { X509Certificate } from "node:crypto";
-import { httpSettingsBytesMax, isHeaderValue, tlsVersions } from "#/lib/model/http.ts";
+import { headerTokenPattern, httpSettingsBytesMax, isHeaderValue, tlsVersions } from "#/lib/model/http.ts";
 import { splitHostPort } from "#/topology/address.ts";
 import { type HttpConfig, httpOf } from "#/topology/http.ts";
 import type { Finding, Path } from "#/topology/problem.ts";
@@ -34,8 +34,6 @@ const reservedHeaders: ReadonlySet<string> = new Set([
   "transfer-encoding",
   "upgrade",
 ]);
-
-const headerName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Of one scrape config: each is a line of every request. */
 const headersMax = 64;
@@ -87,7 +85,7 @@ function checkAuthorization(config: HttpConfig, path: Path): Finding[] {
     const type = authorization.type.trim();
     if (type.toLowerCase() === "basic") {
       findings.push(error([...at, "type"], "expected another scheme than Basic; use basic_auth for it"));
-    } else if (type !== "" && !headerName.test(type)) {
+    } else if (type !== "" && !headerTokenPattern.test(type)) {
       findings.push(error([...at, "type"], "expected a scheme like Bearer, of letters, digits and hyphens"));
     }
     findings.push(...checkValue(authorization.credentials, [...at, "credentials"]));
@@ -156,7 +154,7 @@ function checkHeaders({ http_headers = {}, proxy_connect_header = {} }: HttpConf
     for (const name of names.slice(0, headersMax)) {
       const at = [...path, key, name];
       const lower = name.toLowerCase();
-      if (!headerName.test(name))
+      if (!headerTokenPattern.test(name))
         findings.push(error(at, "expected a header's name: letters, digits and hyphens", true));
       else if (seen.has(lower))
         findings.push(error(at, "expected each header once, whether its letters are small or capital", true));

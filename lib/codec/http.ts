@@ -8,6 +8,7 @@ import type { Refuse } from "#/lib/codec/envelope.ts";
 import {
   type HttpContent,
   type HttpSettings,
+  headerTokenPattern,
   httpSettingsBytesMax,
   httpSettingsOf,
   tlsVersions,
@@ -18,7 +19,8 @@ const given = z.union([
   z.strictObject({ file: z.string() }),
   z.strictObject({ secret: z.string() }),
 ]);
-const headers = z.array(z.strictObject({ name: z.string(), values: z.array(given) }));
+const token = z.string().regex(headerTokenPattern);
+const headers = z.array(z.strictObject({ name: token, values: z.array(given) }));
 const version = z.enum(tlsVersions);
 
 const content = z.strictObject({
@@ -27,7 +29,7 @@ const content = z.strictObject({
   authorization: z.exactOptional(
     z.union([
       z.strictObject({ type: z.literal("basic"), username: given, password: given }),
-      z.strictObject({ type: z.literal("scheme"), scheme: z.string(), credentials: given }),
+      z.strictObject({ type: z.literal("scheme"), scheme: token, credentials: given }),
     ]),
   ),
   headers,

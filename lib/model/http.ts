@@ -65,6 +65,9 @@ export function httpSettingsOf(content: HttpContent): HttpSettings {
 /** Of one scrape config, as it travels: certificates that are longer stand in a file. */
 export const httpSettingsBytesMax = 65_536;
 
+/** The name of a header, and the scheme of an Authorization (RFC 9110, section 5.6.2: token). */
+export const headerTokenPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
 /** Whether the text can be a header's value (RFC 9110, section 5.5): none of its controls but the tab. */
 export function isHeaderValue(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for

@@ -84,6 +84,12 @@ t.test("HTTP settings that are not known, or are none, are refused", (t) => {
     [{ ...good, tls: { insecureSkipVerify: true, minVersion: "SSL3" } }, "bad_version", /tls\.minVersion/],
     [{ ...good, authorization: { type: "oauth" } }, "bad_version", /authorization/],
     [{ id: "x", job: "y" }, "bad_version", /followRedirects/],
+    [{ ...good, headers: [{ name: "X: y\r\nZ", values: [] }] }, "bad_version", /headers\.0\.name/],
+    [
+      { ...good, authorization: { type: "scheme", scheme: "a\r\nb", credentials: { text: "x" } } },
+      "bad_version",
+      /authorization/,
+    ],
     [{ ...good, headers: [{ name: "x".repeat(70_000), values: [] }] }, "too_large", /at most 65536 bytes/],
     [{ toJSON: () => 5 }, "bad_version", /expected object/],
   ];

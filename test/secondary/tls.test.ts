@@ -165,6 +165,26 @@ t.test("a connection is kept, and where a target closes it the next one goes on 
   }
 });
 
+t.test("a server that never comes to its handshake, or breaks it, costs itself one scrape", async (t) => {
+  const silent = (await serveSockets(t, () => {})).replace("http:", "https:");
+  t.match(await scraping(t, tls(ca))(silent, { timeoutMs: 300 }), {
+    outcome: "failed_connect",
+    error: "no connection within 0.3 s",
+  });
+  const broken = (
+    await serveSockets(t, (socket) => socket.once("data", () => socket.end(Buffer.alloc(100, 0x16))))
+  ).replace("http:", "https:");
+  t.match(await scraping(t, tls(ca))(broken), { outcome: "failed_tls", error: /^TLS: / });
+  const gone = (await serveSockets(t, (socket) => socket.once("data", () => socket.destroy()))).replace(
+    "http:",
+    "https:",
+  );
+  t.match(await scraping(t, tls(ca))(gone), {
+    ok: false,
+    error: /ECONNRESET|disconnected before secure|closed the connection/,
+  });
+});
+
 t.test("an authority that is replaced is believed from then on, and the old one no longer", async (t) => {
   const path = join(authority.dir, "replaced.pem");
   await copyFile(target.ca_file, path);
