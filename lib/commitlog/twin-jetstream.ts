@@ -5,7 +5,7 @@ import { Buffer } from "node:buffer";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import { type StoredMessage, subjectMatches, TwinStream } from "#/lib/commitlog/twin-stream.ts";
 import type { Random } from "#/lib/random/random.ts";
-import type { StreamConfig } from "#/lib/wire/streams.ts";
+import type { StreamConfig, StreamInfo } from "#/lib/wire/streams.ts";
 
 /** A message on its way between servers and clients. */
 export interface TwinMessage {
@@ -96,7 +96,7 @@ export class TwinJetStream {
   }
 
   /** The part of the subject behind `$JS.API.`. Undefined: it has no answer of its own. */
-  call(call: string, payload: Uint8Array, reply: string): object | typeof hanging | undefined {
+  call(call: string, payload: Uint8Array, reply: string): object | string | typeof hanging | undefined {
     try {
       return this.#call(call, payload, reply);
     } catch (error) {
@@ -175,7 +175,7 @@ export class TwinJetStream {
     for (const stream of this.streams.values()) stream.restart(this.#host.clock.nowMs());
   }
 
-  #call(call: string, payload: Uint8Array, reply: string): object | undefined {
+  #call(call: string, payload: Uint8Array, reply: string): object | string | undefined {
     const [area, verb, name = "", consumer = ""] = call.startsWith("CONSUMER.MSG.NEXT.")
       ? ["CONSUMER", "NEXT", ...call.split(".").slice(3)]
       : call.startsWith("STREAM.MSG.GET.")
@@ -188,7 +188,7 @@ export class TwinJetStream {
         return { total: names.length, offset: 0, limit: 1024, streams: names.slice(parse<Paged>(payload).offset) };
       }
       case "STREAM.INFO":
-        return this.#stream(name).info(nowMs);
+        return infoAnswerOf(this.#stream(name).info(nowMs));
       case "STREAM.CREATE":
         return this.#createStream(parse<StreamConfig>(payload)).info(nowMs);
       case "STREAM.UPDATE":
@@ -201,7 +201,7 @@ export class TwinJetStream {
         const stream = this.#stream(name);
         const found = seq === undefined ? stream.lastOf(last_by_subj) : stream.at(seq, nowMs);
         if (!found || (seq !== undefined && found.sequence !== seq)) throw new Refusal(messageNotFound);
-        return { message: { seq: found.sequence, data: Buffer.from(found.payload).toString("base64") } };
+        return storedAnswerOf(found);
       }
       case "CONSUMER.CREATE":
         return { name: this.#createConsumer(this.#stream(name), parse<ConsumerRequest>(payload)).name };
@@ -375,6 +375,28 @@ function deliveryOf({ name, stream, delivered }: PullConsumer, message: StoredMe
   const reply = `$JS.ACK.${stream.config.name}.${name}.1.${sequence}.${delivered}.${storedNs}.${pending}`;
   return { subject, reply, status: 0, statusText: "", payload, headers: {}, inbox };
 }
+
+/** As JSON. A lease's record is looked at many times before it is written again. */
+function storedAnswerOf(message: StoredMessage): string {
+  let answer = storedAnswers.get(message);
+  if (answer === undefined) {
+    const data = Buffer.from(message.payload).toString("base64");
+    answer = JSON.stringify({ message: { seq: message.sequence, data } });
+    storedAnswers.set(message, answer);
+  }
+  return answer;
+}
+
+const storedAnswers = new WeakMap<StoredMessage, string>();
+
+/** As JSON. The settings are most of it, and the same for hours. */
+function infoAnswerOf({ config, created, state }: StreamInfo): string {
+  let text = configTexts.get(config);
+  if (text === undefined) configTexts.set(config, (text = JSON.stringify(config)));
+  return `{"config":${text},"created":${JSON.stringify(created)},"state":${JSON.stringify(state)}}`;
+}
+
+const configTexts = new WeakMap<StreamConfig, string>();
 
 interface Paged {
   readonly offset: number;

@@ -484,8 +484,8 @@ class TwinAccount {
     ];
   }
 
-  #answerJson(reply: string, answer: object): void {
-    this.#answer(reply, Buffer.from(JSON.stringify(answer)), 0, "");
+  #answerJson(reply: string, answer: object | string): void {
+    this.#answer(reply, Buffer.from(typeof answer === "string" ? answer : JSON.stringify(answer)), 0, "");
   }
 
   #answer(subject: string, payload: Uint8Array, status: number, statusText: string): void {

@@ -184,8 +184,12 @@ function ownTimesOf(chunk: Chunk, position: number): ReadonlyMap<number, number>
   return new Map(chunk.ownTimes.flatMap((own) => (own.row === position ? [[own.stored, own.timestampMs]] : [])));
 }
 
-/** Series of one query lie one after the other in slabs of this many samples, because an array each costs more than its content. */
-const slabSamples = 65_536;
+/**
+ * Series of one query lie one after the other in slabs of this many samples, because an array each costs more than its content.
+ * The first slab is small, as most queries are, and each next one is twice as large.
+ */
+const slabSamplesMin = 1024;
+const slabSamplesMax = 65_536;
 
 /** Where the walks of one query put samples. What was taken stays as it is. */
 export class SampleBuffer {
@@ -242,6 +246,7 @@ export class SampleBuffer {
   /** A new slab, which the present series moves to. */
   #grow(): void {
     const length = this.#end - this.#start;
+    const slabSamples = Math.min(Math.max(slabSamplesMin, this.#times.length * 2), slabSamplesMax);
     const times = new Float64Array(Math.max(slabSamples, length * 2));
     const values = new Float64Array(times.length);
     times.set(this.#times.subarray(this.#start, this.#end));
