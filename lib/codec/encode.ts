@@ -76,6 +76,8 @@ interface KnownTarget {
   readonly number: number;
   readonly target: ScrapedTarget;
   readonly phaseMs: number;
+  /** What naming it in a batch takes at most. */
+  readonly announcementBytesMax: number;
   /** Shifts its keyframes against those of the others. */
   readonly spreadMs: number;
   /** The stretch of slot time whose keyframe it has or is due for. */
@@ -166,7 +168,7 @@ export class RunEncoder {
     let flags = 0;
     if (stored) {
       flags = this.#addColumn(state, scrape, keyframe, slotMs);
-    } else this.#makeRoom(scrapeBytesMax + announcementBytesMax(state));
+    } else this.#makeRoom(scrapeBytesMax + state.announcementBytesMax);
     if (begins || keyframe || state.announcedIn === 0) this.#announce(state);
     this.#addFacts(state, facts, flags);
     state.stretch = stretch;
@@ -212,6 +214,7 @@ export class RunEncoder {
       number: ++this.#targetsNumbered,
       target,
       phaseMs: phaseMs(target.id, target.intervalMs),
+      announcementBytesMax: announcementBytesMax(target),
       // Other digits than the phase's, so that the targets of one slot are not all keyframed at once.
       spreadMs: Number.parseInt(target.id.slice(16, 28), 16) % this.#keyframeEveryMs,
       stretch: Number.NaN,
@@ -235,7 +238,7 @@ export class RunEncoder {
     if (this.#rows - (old?.rows ?? 0) + rows > runRowsMax)
       throw tooLarge(state.target, `at most ${runRowsMax} rows in a run`);
 
-    const besides = scrapeBytesMax + announcementBytesMax(state) + timestamps.length * timestampBytesMax + 8;
+    const besides = scrapeBytesMax + state.announcementBytesMax + timestamps.length * timestampBytesMax + 8;
     let naming = keyframe ? this.#naming(layout, slotMs, state) : undefined;
     if (
       this.#makeRoom(besides + columnBytesMax(rows) + (naming?.entry.bytes.length ?? 0), naming?.entry.memoryBytes) &&
@@ -429,7 +432,7 @@ function writeTarget(writer: ByteWriter, number: number, target: ScrapedTarget):
   }
 }
 
-function announcementBytesMax({ target }: KnownTarget): number {
+function announcementBytesMax(target: ScrapedTarget): number {
   let bytes = 8 + 16 + 8 + 4;
   // UTF-8 has at most 3 bytes for a UTF-16 unit.
   for (const [name, value] of target.labels) bytes += 16 + (name.length + value.length) * 3;
