@@ -1,7 +1,7 @@
 // One secondary, composed from parts that are handed in: its clock, its store, its way to the primaries and to its targets.
 // What each part does stands in its own file; here is only who hears of what.
 //
-//     generation → schedule → scrape (fetch, read) → compact → spool → push
+//     generation → shard (schedule, scrape, compact) → spool → push
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
@@ -11,21 +11,17 @@ import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { PrimaryClient } from "#/lib/wire/session.ts";
 import { Assignment } from "#/secondary/assignment.ts";
-import { Compactor } from "#/secondary/compact.ts";
 import { registerTargetPages } from "#/secondary/page/routes.ts";
+import { mergeParts, mergeShares } from "#/secondary/page/view.ts";
 import { Pusher } from "#/secondary/push.ts";
-import { Schedule, type ScheduleMeter } from "#/secondary/schedule.ts";
 import type { Fetcher } from "#/secondary/scrape/fetch.ts";
-import { Scraper, type TargetState } from "#/secondary/scrape/scrape.ts";
+import { type Shard, startShard } from "#/secondary/shard.ts";
 import { Spool, type SpoolStore } from "#/secondary/spool.ts";
 import { Uplink } from "#/secondary/uplink.ts";
 
 /** What was scraped last is pushed for so long before an orderly end; what is left then waits in the spool. */
 const farewellMsMax = 4 * secondMs;
 const farewellLookMs = 20;
-
-/** A scrape that begins this long after its slot tells that this machine does not keep up. */
-const lateMs = 250;
 
 export interface SecondaryParts {
   readonly datacenter: string;
@@ -62,36 +58,27 @@ export interface RunningSecondary {
 export async function startSecondary(parts: SecondaryParts): Promise<RunningSecondary> {
   const { clock, datacenter, fetcher, log, metrics, name, random } = parts;
   const spool = await openSpool(parts);
-  const compactor = new Compactor({
-    identity: { datacenter, secondary: name, bootEpoch: spool.bootEpoch, shard: 0 },
-    clock,
-    log,
-    progress: () => ({ watermarkMs: schedule.watermarkMs(), generation: schedule.generation?.number ?? 0 }),
-    sink: (batch) => spool.put(batch),
-    metrics,
-  });
-  const scraper = new Scraper({
-    fetcher,
-    clock,
-    metrics,
-    log,
-    emit: (scrape) => compactor.add(scrape),
-    ...(parts.cardinalityLimit !== undefined && { cardinalityLimit: parts.cardinalityLimit }),
-  });
-  const schedule: Schedule<TargetState> = new Schedule({
-    secondary: name,
-    clock,
-    log,
-    handlers: scraper,
-    meter: countedSchedule(metrics),
-  });
+  const shard: Shard = startShard(
+    {
+      datacenter,
+      secondary: name,
+      bootEpoch: spool.bootEpoch,
+      shard: 0,
+      clock,
+      log,
+      metrics,
+      sink: (batch) => spool.put(batch),
+    },
+    { fetcher, ...(parts.cardinalityLimit !== undefined && { cardinalityLimit: parts.cardinalityLimit }) },
+  );
+  const shards = [shard];
   const assignment = new Assignment({
     datacenter,
     secondary: name,
     spool,
     clock,
     log,
-    onGeneration: (generation) => schedule.offer(generation),
+    onGeneration: (generation) => shard.offer(generation),
     ...(parts.onAssignment && { onBytes: parts.onAssignment }),
   });
   const pusher = new Pusher({
@@ -101,10 +88,10 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     clock,
     log,
     metrics,
-    onBacklog: () => compactor.newRun("backlog"),
-    onRefused: () => compactor.newRun("batch_lost"),
+    onBacklog: () => shard.newRun("backlog"),
+    onRefused: () => shard.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: () => compactor.newRun("batch_lost") };
+  spool.events = { stored: () => pusher.stored(), lost: () => shard.newRun("batch_lost") };
   const uplink = new Uplink({
     name,
     primaries: parts.primaries,
@@ -117,13 +104,11 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     metrics,
   });
   metrics.onCollect(() => {
-    metrics.set("heliograph_secondary_targets", schedule.targetCount);
-    metrics.set("heliograph_secondary_scrapes_running", schedule.inFlight);
-    metrics.set("heliograph_secondary_generation", schedule.generation?.number ?? 0);
+    metrics.set("heliograph_secondary_generation", shard.generation ?? 0);
   });
 
   const healthy = () => undefined;
-  const ready = () => (schedule.generation ? undefined : "Waiting for a primary to say what to scrape.");
+  const ready = () => (shard.generation !== undefined ? undefined : "Waiting for a primary to say what to scrape.");
   const http = parts.http({ listen: parts.listen, metrics, health: { healthy, ready }, log });
   registerTargetPages(
     http.app,
@@ -131,7 +116,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
       name,
       datacenter,
       get generation() {
-        return schedule.generation?.number ?? 0;
+        return shard.generation ?? 0;
       },
       get primary() {
         return uplink.primary;
@@ -142,21 +127,24 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
       get spoolBytes() {
         return spool.bytes;
       },
-      targets: () => schedule.targets(),
+      async select(asked) {
+        return await mergeParts(await Promise.all(shards.map((shard) => shard.select(asked))), asked, clock);
+      },
+      async layout(id) {
+        return mergeShares(await Promise.all(shards.map((shard) => shard.layout(id))));
+      },
     },
     clock,
   );
 
   const close = async () => {
-    await schedule.close();
-    compactor.close();
+    await shard.close();
     await spool.settled();
     for (let waitedMs = 0; pusher.connected && !pusher.idle && waitedMs < farewellMsMax; waitedMs += farewellLookMs) {
       await clock.sleep(farewellLookMs);
     }
     await uplink.close();
     await http.close();
-    fetcher.close();
     await spool.close();
   };
   let closing: Promise<void> | undefined;
@@ -168,7 +156,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     await close();
     throw error;
   }
-  compactor.start();
+  shard.start();
   uplink.start();
   log.info({ bootEpoch: spool.bootEpoch, httpAddress }, "The secondary runs.");
   return {
@@ -178,20 +166,6 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     close() {
       closing ??= close();
       return closing;
-    },
-  };
-}
-
-function countedSchedule(metrics: Registry): ScheduleMeter {
-  const ticks = metrics.counter("heliograph_secondary_schedule_ticks_total");
-  const lagSeconds = metrics.histogram("heliograph_secondary_schedule_lag_seconds");
-  const late = metrics.counter("heliograph_secondary_late_scrapes_total");
-  return {
-    tick: () => ticks.add(1),
-    began(lagMs) {
-      // A few ms early is on time.
-      lagSeconds.observe(Math.max(0, lagMs) / secondMs);
-      if (lagMs > lateMs) late.add(1);
     },
   };
 }

@@ -7,7 +7,13 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { labelsRecord, metricNameLabel } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
 import { isStored } from "#/lib/model/outcome.ts";
-import { type Condition, conditionOf, type PageSource, type Scheduled, type Selection } from "#/secondary/page/view.ts";
+import {
+  type Condition,
+  conditionOf,
+  type PageSource,
+  type Selection,
+  type TargetView,
+} from "#/secondary/page/view.ts";
 import { durationText } from "#/topology/schema.ts";
 
 /** About 100 kB of JSON, and a millisecond or two to make. */
@@ -59,12 +65,11 @@ export interface TargetFacts {
   readonly layout: string | null;
 }
 
-export function activeTarget(scheduled: Scheduled, owner: string): ActiveTarget {
-  const { state, target } = scheduled;
-  const { last } = state;
-  const condition = conditionOf(scheduled);
+export function activeTarget(view: TargetView, owner: string): ActiveTarget {
+  const { last, lastStoredMs, target } = view;
+  const condition = conditionOf(view);
   return {
-    discoveredLabels: discoveredLabels(scheduled),
+    discoveredLabels: discoveredLabels(view),
     labels: labelsRecord(target.labels),
     scrapePool: target.job,
     scrapeUrl: target.url,
@@ -80,17 +85,17 @@ export function activeTarget(scheduled: Scheduled, owner: string): ActiveTarget 
       condition,
       outcome: last?.outcome ?? null,
       owner,
-      generation: last?.generation ?? scheduled.generation,
+      generation: last?.generation ?? view.generation,
       slot: last?.slot ?? null,
-      running: scheduled.runningMs !== undefined,
-      nextScrape: timeText(scheduled.dueMs),
-      lastStored: state.lastStoredMs === undefined ? null : timeText(state.lastStoredMs),
+      running: view.running,
+      nextScrape: timeText(view.dueMs),
+      lastStored: lastStoredMs === undefined ? null : timeText(lastStoredMs),
       samples: last?.samples ?? 0,
       seriesAdded: last?.added ?? 0,
       dropped: last?.dropped ?? 0,
       refused: Object.fromEntries(Object.entries(last?.refused ?? {}).filter(([, count]) => count > 0)),
       bodyBytes: last?.bodyBytes ?? 0,
-      layout: state.layout?.id ?? null,
+      layout: view.layout?.id ?? null,
     },
   };
 }
@@ -98,7 +103,7 @@ export function activeTarget(scheduled: Scheduled, owner: string): ActiveTarget 
 export interface TargetsAsked {
   readonly source: PageSource;
   readonly selection: Selection;
-  readonly targets: readonly Scheduled[];
+  readonly targets: readonly TargetView[];
   readonly clock: Clock;
 }
 
@@ -106,9 +111,7 @@ export interface TargetsAsked {
 export async function* targetsText({ clock, selection, source, targets }: TargetsAsked): AsyncGenerator<string> {
   yield '{"status":"success","data":{"activeTargets":[';
   for (let from = 0; from < targets.length; from += sliceTargetsWritten) {
-    const slice = targets
-      .slice(from, from + sliceTargetsWritten)
-      .map((scheduled) => activeTarget(scheduled, source.name));
+    const slice = targets.slice(from, from + sliceTargetsWritten).map((view) => activeTarget(view, source.name));
     yield (from > 0 ? "," : "") + JSON.stringify(slice).slice(1, -1);
     await clock.sleep(0);
   }
@@ -118,16 +121,6 @@ export async function* targetsText({ clock, selection, source, targets }: Target
   const ours = { name, datacenter, generation, primary, spool, targets: total, counts, now: timeText(clock.nowMs()) };
   // What relabel_configs drop never gets here: primaries count it (heliograph_primary_dropped_targets).
   yield `],"droppedTargets":[],"droppedTargetCounts":{},"heliograph":${JSON.stringify(ours)}}}`;
-}
-
-/** Targets that have this layout, and the layout itself; undefined when none has. */
-export function findLayout(
-  source: PageSource,
-  id: string,
-): { readonly layout: Layout; readonly targets: readonly Scheduled[] } | undefined {
-  const targets: Scheduled[] = [];
-  for (const scheduled of source.targets()) if (scheduled.state.layout?.id === id) targets.push(scheduled);
-  return targets[0] && { layout: targets[0].state.layout!, targets };
 }
 
 /** Together one JSON document: each row's name and labels, without the target's, and what is known of its metric. */
@@ -148,7 +141,7 @@ export function errorText(errorType: "bad_data" | "not_found", error: string): s
   return JSON.stringify({ status: "error", errorType, error });
 }
 
-function discoveredLabels({ target }: Scheduled): Record<string, string> {
+function discoveredLabels({ target }: TargetView): Record<string, string> {
   const labels: Record<string, string> = {
     __scrape_interval__: durationText(target.intervalMs),
     __scrape_timeout__: durationText(target.timeoutMs),

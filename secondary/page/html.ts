@@ -3,7 +3,6 @@
 // people's text.
 
 import type { Labels } from "#/lib/model/labels.ts";
-import type { Layout } from "#/lib/model/layout.ts";
 import { isStored } from "#/lib/model/outcome.ts";
 import { style } from "#/secondary/page/style.ts";
 import {
@@ -11,25 +10,24 @@ import {
   conditions,
   type Filter,
   filterOf,
+  type LayoutShare,
   type Order,
   type PageSource,
   pageRowsMax,
-  type Scheduled,
   type Selection,
   shareOfTimeout,
+  type TargetView,
 } from "#/secondary/page/view.ts";
 
 /** A scrape that takes this much of its timeout is about to fail. */
 const slowShareMin = 0.5;
-/** Targets that are named on a layout's page. */
-const sharersShownMax = 20;
 
 export function targetsPage(source: PageSource, filter: Filter, selection: Selection, nowMs: number): string {
-  const { common, counts, jobs, outcomes, targets, total } = selection;
-  const pages = Math.max(1, Math.ceil(targets.length / pageRowsMax));
+  const { common, counts, found, jobs, outcomes, total } = selection;
+  const pages = Math.max(1, Math.ceil(found / pageRowsMax));
   const page = Math.min(filter.page, pages);
   const from = (page - 1) * pageRowsMax;
-  const rows = targets.slice(from, from + pageRowsMax);
+  const rows = selection.rows.slice(from, from + pageRowsMax);
   const hidden = new Set(common.map(([name]) => name));
   const pills = (["all", ...conditions] as const).map((show) =>
     pill({ ...filter, show, outcome: "", page: 1 }, show, counts[show], filter.show === show, show),
@@ -56,10 +54,10 @@ ${
     ? `<p class="none">${nothingFound(total)}</p>`
     : `<table><thead><tr>${head("Target", "name", filter)}${head("State", "worst", filter)}${head("Samples", "samples", filter, "n")}${head("Took", "slow", filter, "n")}<th class="n">Last / next</th><th>Layout, slot</th></tr></thead>
 <tbody>
-${rows.map((scheduled) => rowOf(scheduled, hidden, nowMs)).join("\n")}
+${rows.map((view) => rowOf(view, hidden, nowMs)).join("\n")}
 </tbody></table>`
 }
-${pager(filter, { page, pages, from, rows: rows.length, found: targets.length })}`,
+${pager(filter, { page, pages, from, rows: rows.length, found })}`,
   );
 }
 
@@ -84,10 +82,9 @@ function heading(source: PageSource, common: Labels): string {
 ${shared ? `<p class="labels">all with ${shared}</p>` : ""}</header>`;
 }
 
-function rowOf(scheduled: Scheduled, hidden: ReadonlySet<string>, nowMs: number): string {
-  const { state, target } = scheduled;
-  const { last } = state;
-  const condition = conditionOf(scheduled);
+function rowOf(view: TargetView, hidden: ReadonlySet<string>, nowMs: number): string {
+  const { last, target } = view;
+  const condition = conditionOf(view);
   const host = /^[a-z]+:\/\/([^/?#]*)/i.exec(target.url)?.[1];
   const labels = target.labels
     .filter(([name, value]) => name !== "job" && !hidden.has(name) && !(name === "instance" && value === host))
@@ -97,16 +94,16 @@ function rowOf(scheduled: Scheduled, hidden: ReadonlySet<string>, nowMs: number)
   const link = /^https?:\/\//.test(target.url)
     ? `<a href="${escapeHtml(target.url)}" rel="noreferrer">${escapeHtml(target.url)}</a>`
     : escapeHtml(target.url);
-  const layout = state.layout
-    ? `<a class="id" href="/targets/layout?id=${state.layout.id}" title="${count(state.layout.rows.length)} series">${state.layout.id.slice(0, 8)}</a>`
+  const layout = view.layout
+    ? `<a class="id" href="/targets/layout?id=${view.layout.id}" title="${count(view.layout.series)} series">${view.layout.id.slice(0, 8)}</a>`
     : "";
-  const slot = last ? `slot ${last.slot}, gen. ${last.generation}` : `gen. ${scheduled.generation}`;
+  const slot = last ? `slot ${last.slot}, gen. ${last.generation}` : `gen. ${view.generation}`;
   const added = last && last.added > 0 ? `<small>${count(last.added)} new</small>` : "";
   const samples = last && (condition === "up" || condition === "partial") ? count(last.samples) : "–";
-  return `<tr class="${condition}"><td class="target">${link}<small><b>${escapeHtml(target.job)}</b> ${labels}</small></td><td class="state"><i>${last ? words(last.outcome) : "waiting"}</i>${why(scheduled, nowMs)}</td><td class="n samples">${samples}${added}</td><td class="n took">${took(scheduled)}</td><td class="n when">${when(scheduled, nowMs)}</td><td class="layout">${layout}<small>${slot}</small></td></tr>`;
+  return `<tr class="${condition}"><td class="target">${link}<small><b>${escapeHtml(target.job)}</b> ${labels}</small></td><td class="state"><i>${last ? words(last.outcome) : "waiting"}</i>${why(view, nowMs)}</td><td class="n samples">${samples}${added}</td><td class="n took">${took(view)}</td><td class="n when">${when(view, nowMs)}</td><td class="layout">${layout}<small>${slot}</small></td></tr>`;
 }
 
-function why({ state: { last, lastStoredMs } }: Scheduled, nowMs: number): string {
+function why({ last, lastStoredMs }: TargetView, nowMs: number): string {
   const said: string[] = [];
   if (!last) return "<small>not scraped yet</small>";
   if (last.error !== "") said.push(`<small class="error">${escapeHtml(last.error)}</small>`);
@@ -124,17 +121,17 @@ function why({ state: { last, lastStoredMs } }: Scheduled, nowMs: number): strin
   return said.join("");
 }
 
-function took(scheduled: Scheduled): string {
-  const { state, target } = scheduled;
-  const share = shareOfTimeout(scheduled);
-  if (share === undefined || !state.last) return "–";
+function took(view: TargetView): string {
+  const { last, target } = view;
+  const share = shareOfTimeout(view, target);
+  if (share === undefined || !last) return "–";
   const width = Math.min(100, Math.max(1, Math.round(share * 100)));
-  return `${formatDuration(state.last.durationUs / 1000)}<small>of ${formatDuration(target.timeoutMs)}</small><s class="${share >= slowShareMin ? "slow" : ""}"><u style="width:${width}%"></u></s>`;
+  return `${formatDuration(last.durationUs / 1000)}<small>of ${formatDuration(target.timeoutMs)}</small><s class="${share >= slowShareMin ? "slow" : ""}"><u style="width:${width}%"></u></s>`;
 }
 
-function when({ dueMs, runningMs, state: { last }, target }: Scheduled, nowMs: number): string {
+function when({ dueMs, last, running, target }: TargetView, nowMs: number): string {
   const ago = last ? `${formatAge(nowMs - last.beganMs)} ago` : "–";
-  const next = runningMs === undefined ? `next in ${formatAge(dueMs - nowMs)}` : "being scraped";
+  const next = running ? "being scraped" : `next in ${formatAge(dueMs - nowMs)}`;
   return `<span title="every ${formatDuration(target.intervalMs)}">${ago}</span><small>${next}</small>`;
 }
 
@@ -182,22 +179,16 @@ function href(filter: Filter): string {
   return `?${escapeHtml(query.toString())}`;
 }
 
-export interface LayoutAsked {
-  readonly layout: Layout;
-  readonly targets: readonly Scheduled[];
-  readonly filter: Filter;
-}
-
 /** A layout's series, in the order in which they are sent. */
-export function layoutPage(source: PageSource, { filter, layout, targets }: LayoutAsked): string {
+export function layoutPage(source: PageSource, filter: Filter, { layout, targets, urls }: LayoutShare): string {
   const find = filter.find.toLowerCase();
   const rows = layout.rows.filter(({ name }) => find === "" || name.toLowerCase().includes(find));
   const pages = Math.max(1, Math.ceil(rows.length / pageRowsMax));
   const page = Math.min(filter.page, pages);
   const from = (page - 1) * pageRowsMax;
   const shown = rows.slice(from, from + pageRowsMax);
-  const sharers = targets.slice(0, sharersShownMax).map(({ target }) => `<li>${escapeHtml(target.url)}</li>`);
-  const more = targets.length - sharers.length;
+  const sharers = urls.map((url) => `<li>${escapeHtml(url)}</li>`);
+  const more = targets - sharers.length;
   const step = (to: number, text: string) => {
     if (to < 1 || to > pages) return `<span>${text}</span>`;
     const query = new URLSearchParams({ id: layout.id, find: filter.find, page: String(to) });
@@ -208,7 +199,7 @@ export function layoutPage(source: PageSource, { filter, layout, targets }: Layo
     `${heading(source, [])}
 <h2>Layout <code>${layout.id}</code></h2>
 <p>${count(layout.rows.length)} series of ${count(layout.families.length)} metrics, after relabelling and without what their targets' labels add; an empty value takes a target's label away. <a href="/api/v1/targets/layout?id=${layout.id}">JSON</a></p>
-<details><summary>${count(targets.length)} ${targets.length === 1 ? "target exposes" : "targets expose"} them</summary><ul>${sharers.join("")}${more > 0 ? `<li>and ${count(more)} more</li>` : ""}</ul></details>
+<details><summary>${count(targets)} ${targets === 1 ? "target exposes" : "targets expose"} them</summary><ul>${sharers.join("")}${more > 0 ? `<li>and ${count(more)} more</li>` : ""}</ul></details>
 <form><div class="find"><input type="hidden" name="id" value="${layout.id}"><input name="find" type="search" value="${escapeHtml(filter.find)}" placeholder="name" aria-label="find"><button>Find</button></div></form>
 <table class="series"><thead><tr><th>Series</th><th>Type</th><th>Unit</th><th>Help</th></tr></thead><tbody>
 ${shown

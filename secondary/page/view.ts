@@ -2,13 +2,16 @@
 // gets a hundred rows and not five thousand.
 //
 // It is work for thousands of targets on the event loop that scrapes begin on. So it is done in slices with the loop let go in
-// between; none comes near the time after which a scrape would be late.
+// between; none comes near the time after which a scrape would be late. Each shard narrows and orders its own targets, and gives
+// plain data of those that are asked for; what the shards give is put together here.
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { type Labels, labelValue } from "#/lib/model/labels.ts";
+import type { Layout } from "#/lib/model/layout.ts";
 import { isFailed, isStored, type Outcome } from "#/lib/model/outcome.ts";
+import type { Target } from "#/lib/model/target.ts";
 import type { ScheduledTarget } from "#/secondary/schedule.ts";
-import type { TargetState } from "#/secondary/scrape/scrape.ts";
+import type { LastScrape, TargetState } from "#/secondary/scrape/scrape.ts";
 
 /** Targets looked at before the event loop is let go: about 2 ms when each is searched for a text. */
 export const sliceTargets = 250;
@@ -24,16 +27,32 @@ export interface PageSource {
   readonly primary: string;
   readonly spoolBatches: number;
   readonly spoolBytes: number;
-  targets(): Iterable<Scheduled>;
+  /** Of all targets. */
+  select(asked: Asked): Promise<Selection>;
+  layout(id: string): Promise<LayoutShare | undefined>;
 }
 
 export type Scheduled = ScheduledTarget<TargetState>;
+
+/** What is shown of a target: plain data, of one moment. */
+export interface TargetView {
+  readonly target: Pick<Target, "id" | "intervalMs" | "job" | "labels" | "timeoutMs" | "url">;
+  readonly last: LastScrape | undefined;
+  /** When the last scrape that was stored began; undefined before the first. */
+  readonly lastStoredMs: number | undefined;
+  /** Of that scrape. */
+  readonly layout: { readonly id: string; readonly series: number } | undefined;
+  readonly generation: number;
+  /** Time of its next slot. */
+  readonly dueMs: number;
+  readonly running: boolean;
+}
 
 /** How a target is, worst first. `missed` says nothing of the target: it was not asked. */
 export const conditions = ["failing", "missed", "partial", "waiting", "up"] as const;
 export type Condition = (typeof conditions)[number];
 
-export function conditionOf({ state: { last } }: Scheduled): Condition {
+export function conditionOf({ last }: Pick<TargetView, "last">): Condition {
   if (!last) return "waiting";
   if (last.outcome === "partial") return "partial";
   if (isStored(last.outcome)) return "up";
@@ -72,9 +91,17 @@ export function filterOf(query: unknown): Filter {
   };
 }
 
+/** Which targets, and how many of them at most. */
+export interface Asked {
+  readonly filter: Filter;
+  readonly rowsMax: number;
+}
+
 export interface Selection {
-  /** All that the filter lets through, in order; not cut into pages. */
-  readonly targets: readonly Scheduled[];
+  /** The first of those that the filter lets through, in order. */
+  readonly rows: readonly TargetView[];
+  /** How many it lets through. */
+  readonly found: number;
   readonly total: number;
   /** Of what job and text let through, whatever the condition. */
   readonly counts: Readonly<Record<Condition | "all", number>>;
@@ -86,17 +113,33 @@ export interface Selection {
   readonly common: Labels;
 }
 
-interface Ranked {
-  readonly scheduled: Scheduled;
+/** What one shard has of a selection. */
+export interface SelectionPart extends Omit<Selection, "rows"> {
+  readonly rows: readonly RankedView[];
+}
+
+interface Rank {
   /** Descending. */
   readonly weight: number;
   /** Ascending where weights are equal. */
   readonly key: string;
 }
 
+interface Ranked extends Rank {
+  readonly scheduled: Scheduled;
+}
+
+export interface RankedView extends Rank {
+  readonly view: TargetView;
+}
+
 /** A selection is of one moment but for what changes while it is made. */
-export async function select(source: PageSource, filter: Filter, clock: Clock): Promise<Selection> {
-  const all = [...source.targets()];
+export async function selectPart(
+  targets: Iterable<Scheduled>,
+  { filter, rowsMax }: Asked,
+  clock: Clock,
+): Promise<SelectionPart> {
+  const all = [...targets];
   const counts = { all: 0, failing: 0, missed: 0, partial: 0, waiting: 0, up: 0 };
   const outcomes = new Map<Outcome, number>();
   const jobs = new Set<string>();
@@ -106,18 +149,16 @@ export async function select(source: PageSource, filter: Filter, clock: Clock): 
   let common: Labels = all[0]?.target.labels ?? [];
   for (const [i, scheduled] of all.entries()) {
     if (i > 0 && i % sliceTargets === 0) {
-      runs.push(run.sort(compareRanked));
+      runs.push(run.sort(compareRanks));
       run = [];
       await clock.sleep(0);
     }
     const { job, labels } = scheduled.target;
     jobs.add(job);
-    if (common.length > 0 && !common.every((label) => labelValue(labels, label[0]) === label[1])) {
-      common = common.filter(([name, value]) => labelValue(labels, name) === value);
-    }
+    common = sharedLabels(common, labels);
     if (filter.job !== "" && job !== filter.job) continue;
     if (find !== "" && !searchText(scheduled).includes(find)) continue;
-    const condition = conditionOf(scheduled);
+    const condition = conditionOf(scheduled.state);
     counts.all++;
     counts[condition]++;
     const outcome = scheduled.state.last?.outcome;
@@ -128,40 +169,134 @@ export async function select(source: PageSource, filter: Filter, clock: Clock): 
     if (filter.outcome !== "" && outcome !== filter.outcome) continue;
     run.push(ranked(scheduled, condition, filter.sort));
   }
-  runs.push(run.sort(compareRanked));
+  runs.push(run.sort(compareRanks));
   const sorted = await mergeRuns(runs, clock);
+  const rows: RankedView[] = [];
+  for (const { key, scheduled, weight } of sorted.slice(0, rowsMax)) {
+    if (rows.length > 0 && rows.length % sliceTargets === 0) await clock.sleep(0);
+    rows.push({ key, weight, view: viewOf(scheduled) });
+  }
   return {
-    targets: sorted.map(({ scheduled }) => scheduled),
+    rows,
+    found: sorted.length,
     total: all.length,
     counts,
-    outcomes: [...outcomes].sort((a, b) => b[1] - a[1]),
+    outcomes: byFrequency(outcomes),
     jobs: [...jobs].sort(),
-    common: all.length > 1 ? common : [],
+    common,
   };
 }
 
-function compareRanked(a: Ranked, b: Ranked): number {
+/** What the shards have, as if it were of one. */
+export async function mergeParts(
+  parts: readonly SelectionPart[],
+  { rowsMax }: Asked,
+  clock: Clock,
+): Promise<Selection> {
+  const sorted = await mergeRuns(
+    parts.map(({ rows }) => rows),
+    clock,
+  );
+  const counts = { all: 0, failing: 0, missed: 0, partial: 0, waiting: 0, up: 0 };
+  const outcomes = new Map<Outcome, number>();
+  for (const part of parts) {
+    for (const show of ["all", ...conditions] as const) counts[show] += part.counts[show];
+    for (const [outcome, count] of part.outcomes) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + count);
+  }
+  const total = parts.reduce((sum, part) => sum + part.total, 0);
+  const filled = parts.filter((part) => part.total > 0);
+  return {
+    rows: sorted.slice(0, rowsMax).map(({ view }) => view),
+    found: parts.reduce((sum, { found }) => sum + found, 0),
+    total,
+    counts,
+    outcomes: byFrequency(outcomes),
+    jobs: [...new Set(parts.flatMap(({ jobs }) => jobs))].sort(),
+    common: total > 1 ? filled.map(({ common }) => common).reduce(sharedLabels) : [],
+  };
+}
+
+function sharedLabels(common: Labels, labels: Labels): Labels {
+  if (common.every(([name, value]) => labelValue(labels, name) === value)) return common;
+  return common.filter(([name, value]) => labelValue(labels, name) === value);
+}
+
+function byFrequency(outcomes: ReadonlyMap<Outcome, number>): readonly (readonly [Outcome, number])[] {
+  return [...outcomes].sort((a, b) => b[1] - a[1]);
+}
+
+function viewOf({ dueMs, generation, runningMs, state, target }: Scheduled): TargetView {
+  const { id, intervalMs, job, labels, timeoutMs, url } = target;
+  const { last, lastStoredMs, layout } = state;
+  return {
+    target: { id, intervalMs, job, labels, timeoutMs, url },
+    last,
+    lastStoredMs,
+    layout: layout && { id: layout.id, series: layout.rows.length },
+    generation,
+    dueMs,
+    running: runningMs !== undefined,
+  };
+}
+
+/** Who has a layout, and the layout itself. */
+export interface LayoutShare {
+  readonly layout: Layout;
+  /** Whose last stored scrape has it. */
+  readonly targets: number;
+  /** Of the first of them. */
+  readonly urls: readonly string[];
+}
+
+/** Targets that are named of those that share a layout. */
+export const sharersShownMax = 20;
+
+/** Undefined when no target has it. */
+export function findLayout(targets: Iterable<Scheduled>, id: string): LayoutShare | undefined {
+  let layout: Layout | undefined;
+  let count = 0;
+  const urls: string[] = [];
+  for (const { state, target } of targets) {
+    if (state.layout?.id !== id) continue;
+    layout = state.layout;
+    count++;
+    if (urls.length < sharersShownMax) urls.push(target.url);
+  }
+  return layout && { layout, targets: count, urls };
+}
+
+export function mergeShares(shares: readonly (LayoutShare | undefined)[]): LayoutShare | undefined {
+  const found = shares.filter((share) => share !== undefined);
+  if (!found[0]) return undefined;
+  return {
+    layout: found[0].layout,
+    targets: found.reduce((sum, { targets }) => sum + targets, 0),
+    urls: found.flatMap(({ urls }) => urls).slice(0, sharersShownMax),
+  };
+}
+
+function compareRanks(a: Rank, b: Rank): number {
   return b.weight - a.weight || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 }
 
 /** Sorted runs become one, two at a time. */
-async function mergeRuns(runs: readonly (readonly Ranked[])[], clock: Clock): Promise<readonly Ranked[]> {
+async function mergeRuns<R extends Rank>(runs: readonly (readonly R[])[], clock: Clock): Promise<readonly R[]> {
   let level = runs;
   while (level.length > 1) {
     await clock.sleep(0);
-    const next: (readonly Ranked[])[] = [];
+    const next: (readonly R[])[] = [];
     for (let i = 0; i < level.length; i += 2) next.push(merged(level[i]!, level[i + 1] ?? []));
     level = next;
   }
   return level[0] ?? [];
 }
 
-function merged(a: readonly Ranked[], b: readonly Ranked[]): readonly Ranked[] {
-  const both: Ranked[] = [];
+function merged<R extends Rank>(a: readonly R[], b: readonly R[]): readonly R[] {
+  const both: R[] = [];
   let ofA = 0;
   let ofB = 0;
   while (ofA < a.length && ofB < b.length) {
-    both.push(compareRanked(a[ofA]!, b[ofB]!) <= 0 ? a[ofA++]! : b[ofB++]!);
+    both.push(compareRanks(a[ofA]!, b[ofB]!) <= 0 ? a[ofA++]! : b[ofB++]!);
   }
   while (ofA < a.length) both.push(a[ofA++]!);
   while (ofB < b.length) both.push(b[ofB++]!);
@@ -175,7 +310,7 @@ function ranked(scheduled: Scheduled, condition: Condition, sort: Order): Ranked
     case "worst":
       return { scheduled, weight: -conditions.indexOf(condition), key };
     case "slow":
-      return { scheduled, weight: shareOfTimeout(scheduled) ?? -1, key };
+      return { scheduled, weight: shareOfTimeout(state, target) ?? -1, key };
     case "samples":
       return { scheduled, weight: state.last?.samples ?? -1, key };
     case "name":
@@ -186,9 +321,12 @@ function ranked(scheduled: Scheduled, condition: Condition, sort: Order): Ranked
 }
 
 /** Of its last scrape; undefined when there was none, or it was missed. */
-export function shareOfTimeout({ state: { last }, target }: Scheduled): number | undefined {
+export function shareOfTimeout(
+  { last }: Pick<TargetView, "last">,
+  { timeoutMs }: Pick<Target, "timeoutMs">,
+): number | undefined {
   if (!last || !(isStored(last.outcome) || isFailed(last.outcome))) return undefined;
-  return last.durationUs / 1000 / target.timeoutMs;
+  return last.durationUs / 1000 / timeoutMs;
 }
 
 function searchText({ state: { last }, target }: Scheduled): string {

@@ -10,7 +10,14 @@ import type { Outcome } from "#/lib/model/outcome.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { ActiveTarget } from "#/secondary/page/answer.ts";
 import { registerTargetPages } from "#/secondary/page/routes.ts";
-import type { PageSource, Scheduled } from "#/secondary/page/view.ts";
+import {
+  findLayout,
+  mergeParts,
+  mergeShares,
+  type PageSource,
+  type Scheduled,
+  selectPart,
+} from "#/secondary/page/view.ts";
 import type { LastScrape } from "#/secondary/scrape/scrape.ts";
 import { layoutFrom } from "#/test/support/scrapes.ts";
 import type { Teardown } from "#/test/support/sockets.ts";
@@ -50,7 +57,9 @@ function scheduled(
   return { target, state, generation: 4, dueMs: nowMs + 11_000, runningMs: running ? nowMs : undefined };
 }
 
-async function serve(t: Teardown, targets: readonly Scheduled[]) {
+/** The targets are spread over so many shards. */
+async function serve(t: Teardown, targets: readonly Scheduled[], shards = 1) {
+  const shares = Array.from({ length: shards }, (_, shard) => targets.filter((_, i) => i % shards === shard));
   let pauses = 0;
   const clock = { nowMs: () => nowMs, sleep: async () => void pauses++ } as unknown as Clock;
   const source: PageSource = {
@@ -60,7 +69,10 @@ async function serve(t: Teardown, targets: readonly Scheduled[]) {
     primary: "p2",
     spoolBatches: 1,
     spoolBytes: 2048,
-    targets: () => targets,
+    async select(asked) {
+      return await mergeParts(await Promise.all(shares.map((share) => selectPart(share, asked, clock))), asked, clock);
+    },
+    layout: async (id) => mergeShares(shares.map((share) => findLayout(share, id))),
   };
   const app = fastify();
   t.teardown(() => app.close());
@@ -318,4 +330,43 @@ t.test("five thousand targets come in pages, and the event loop is let go all th
   t.equal(first.length, 100);
   t.strictSame(first.slice(49, 51), ["m4900:9100/metrics", "m0001:9100/metrics"], "fifty that fail, then the others");
   t.strictSame((await urls("page=2"))[0], "m0051:9100/metrics");
+});
+
+t.test("targets of several shards come together as if they were of one", async (t) => {
+  const many = Array.from({ length: 230 }, (_, i) => {
+    const labels = labelsOf({ job: i % 50 === 0 ? "other" : "node", instance: `m${i}`, datacenter: "fra" });
+    const made = makeTarget(`http://m${String(i).padStart(3, "0")}/`, { labels, job: i % 50 === 0 ? "other" : "node" });
+    if (i % 40 === 3) return scheduled(made, { outcome: i % 80 === 3 ? "failed_timeout" : "failed_connect" });
+    return scheduled(made, { outcome: "stored", samples: (i * 37) % 101, durationUs: ((i * 53) % 97) * 1000, layout });
+  });
+  const one = await serve(t, many);
+  const three = await serve(t, many, 3);
+  // A shard may have nothing, or a single target.
+  const single = await serve(t, [many[1]!, many[2]!], 3);
+  t.match(
+    (await single.get("/targets")).body,
+    "all with <span>datacenter=<b>fra</b></span> <span>job=<b>node</b></span>",
+  );
+  t.same(await single.urls(""), ["m001/", "m002/"]);
+  for (const path of [
+    "/targets",
+    "/targets?page=2",
+    "/targets?page=3&sort=slow",
+    "/targets?page=9&sort=samples",
+    "/targets?show=failing",
+    "/targets?outcome=failed_timeout",
+    "/targets?job=other",
+    "/targets?find=m11",
+    `/targets/layout?id=${layout.id}`,
+    "/api/v1/targets",
+    "/api/v1/targets?page=2&sort=samples",
+    "/api/v1/targets?state=dropped",
+    `/api/v1/targets/layout?id=${layout.id}`,
+  ]) {
+    // Which twenty of those that share a layout are named is chance.
+    const plain = (body: string) => body.replace(/<ul>.*<\/ul>/s, "");
+    t.equal(plain((await three.get(path)).body), plain((await one.get(path)).body), path);
+  }
+  t.match((await one.get("/targets")).body, "1–100 of 230");
+  t.match((await three.get(`/targets/layout?id=${layout.id}`)).body, "224 targets expose them");
 });

@@ -1,0 +1,114 @@
+// A shard: a worker's share of a secondary's targets, fixed for a boot epoch, on the way from its part of a generation to sealed
+// batches. Everything that is done for each scrape is in here; what is done for the secondary as a whole is in secondary.ts.
+//
+//     generation → schedule → scrape (fetch, read) → compact → sink
+
+import { secondMs } from "#/lib/bytes/units.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
+import type { EncodedBatch } from "#/lib/codec/encode.ts";
+import type { Logger } from "#/lib/logger/logger.ts";
+import type { Generation } from "#/lib/model/generation.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
+import { Compactor, type RunReason } from "#/secondary/compact.ts";
+import { type Asked, findLayout, type LayoutShare, type SelectionPart, selectPart } from "#/secondary/page/view.ts";
+import { Schedule, type ScheduleMeter } from "#/secondary/schedule.ts";
+import type { Fetcher } from "#/secondary/scrape/fetch.ts";
+import { Scraper, type TargetState } from "#/secondary/scrape/scrape.ts";
+
+/** A scrape that begins this long after its slot tells that this machine does not keep up. */
+const lateMs = 250;
+
+export interface Shard {
+  /** Number of the generation that it scrapes by; undefined before the first. */
+  readonly generation: number | undefined;
+  /** Batches are flushed from now on. May be called twice. */
+  start(): void;
+  /** Takes its part of a newer generation; it is switched to when it becomes valid. */
+  offer(part: Generation): void;
+  /** What is sealed from now on refers to nothing before. */
+  newRun(reason: RunReason): void;
+  select(asked: Asked): Promise<SelectionPart>;
+  /** Undefined when no target of this shard has it. */
+  layout(id: string): Promise<LayoutShare | undefined>;
+  /** Ends what runs, and resolves when the sink has the last batch. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface ShardParts {
+  readonly datacenter: string;
+  readonly secondary: string;
+  readonly bootEpoch: number;
+  readonly shard: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  /** Gets the batches of each run in order. */
+  readonly sink: (batch: EncodedBatch) => void;
+}
+
+export interface ScrapingParts {
+  readonly fetcher: Fetcher;
+  /** Of the series of all targets of the shard together. */
+  readonly cardinalityLimit?: number;
+}
+
+/** A shard that works in this thread. It owns the fetcher from here on. */
+export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: ScrapingParts): Shard {
+  const { bootEpoch, clock, datacenter, log, metrics, secondary, shard, sink } = parts;
+  const compactor = new Compactor({
+    identity: { datacenter, secondary, bootEpoch, shard },
+    clock,
+    log,
+    progress: () => ({ watermarkMs: schedule.watermarkMs(), generation: schedule.generation?.number ?? 0 }),
+    sink,
+    metrics,
+  });
+  const scraper = new Scraper({
+    fetcher,
+    clock,
+    metrics,
+    log,
+    emit: (scrape) => compactor.add(scrape),
+    ...(cardinalityLimit !== undefined && { cardinalityLimit }),
+  });
+  const schedule: Schedule<TargetState> = new Schedule({
+    secondary,
+    clock,
+    log,
+    handlers: scraper,
+    meter: countedSchedule(metrics),
+  });
+  metrics.onCollect(() => {
+    metrics.set("heliograph_secondary_targets", schedule.targetCount);
+    metrics.set("heliograph_secondary_scrapes_running", schedule.inFlight);
+  });
+  return {
+    get generation() {
+      return schedule.generation?.number;
+    },
+    start: () => compactor.start(),
+    offer: (part) => schedule.offer(part),
+    newRun: (reason) => compactor.newRun(reason),
+    select: (asked) => selectPart(schedule.targets(), asked, clock),
+    layout: async (id) => findLayout(schedule.targets(), id),
+    async close() {
+      await schedule.close();
+      compactor.close();
+      fetcher.close();
+    },
+  };
+}
+
+function countedSchedule(metrics: Registry): ScheduleMeter {
+  const ticks = metrics.counter("heliograph_secondary_schedule_ticks_total");
+  const lagSeconds = metrics.histogram("heliograph_secondary_schedule_lag_seconds");
+  const late = metrics.counter("heliograph_secondary_late_scrapes_total");
+  return {
+    tick: () => ticks.add(1),
+    began(lagMs) {
+      // A few ms early is on time.
+      lagSeconds.observe(Math.max(0, lagMs) / secondMs);
+      if (lagMs > lateMs) late.add(1);
+    },
+  };
+}
