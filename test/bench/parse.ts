@@ -7,6 +7,7 @@ import { BodyReader } from "#/secondary/scrape/layout.ts";
 import { ExpositionReader } from "#/secondary/scrape/parse.ts";
 import { targetReading } from "#/secondary/scrape/reading.ts";
 import { allSources, type BodySource, benchTarget } from "#/test/bench/bodies.ts";
+import { cpuMs } from "#/test/bench/cpu.ts";
 
 const targetCount = Number(process.argv[2] ?? 300);
 const rounds = 12;
@@ -24,19 +25,19 @@ function measure(source: BodySource): void {
   let bytes = 0;
   for (let round = -warmUpRounds; round < rounds; round++) {
     const bodies = readings.map((_, target) => source.body(target, round + warmUpRounds));
-    let started = performance.now();
+    let started = cpuMs();
     for (let i = 0; i < bodies.length; i++) {
       const read = reader.read(readings[i]!, bodies[i]!, "text", round * intervalMs);
       if (!("layout" in read)) throw new Error(read.error);
     }
-    const knownMs = performance.now() - started;
-    started = performance.now();
+    const knownMs = cpuMs() - started;
+    started = cpuMs();
     for (const body of bodies) plain(body, values, false);
-    const valuesMs = performance.now() - started;
-    started = performance.now();
+    const valuesMs = cpuMs() - started;
+    started = cpuMs();
     let read = 0;
     for (const body of bodies) read += plain(body, values, true);
-    const wholeMs = performance.now() - started;
+    const wholeMs = cpuMs() - started;
     if (round < 0) continue;
     spent.known += knownMs;
     spent.values += valuesMs;

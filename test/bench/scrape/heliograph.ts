@@ -43,7 +43,9 @@ const names = {
 };
 
 interface TargetsAnswer {
-  readonly targets: readonly { readonly id: string; readonly url: string }[];
+  readonly data: {
+    readonly activeTargets: readonly { readonly scrapeUrl: string; readonly heliograph: { readonly id: string } }[];
+  };
 }
 
 /** `secondaryEnv`: to profile it, say. */
@@ -103,9 +105,14 @@ export function heliographContender(secondaryEnv: Readonly<Record<string, string
             return { failed, failures: Object.fromEntries(outcomes) };
           },
           async dueMs() {
-            const { targets } = await getJson<TargetsAnswer>(`${page}/api/v1/targets`, { timeoutMs });
+            const { data } = await getJson<TargetsAnswer>(`${page}/api/v1/targets`, { timeoutMs });
             const { intervalMs } = scenario;
-            const slots = new Map(targets.map(({ id, url }) => [new URL(url).host, { id, intervalMs }]));
+            const slots = new Map(
+              data.activeTargets.map(({ heliograph: { id }, scrapeUrl }) => [
+                new URL(scrapeUrl).host,
+                { id, intervalMs },
+              ]),
+            );
             return (address, beganMs) => {
               const target = slots.get(address)!;
               // A few ms early is its slot too.

@@ -15,6 +15,9 @@ export interface Measurement {
   readonly cpuSeconds: number;
   /** Of one core. */
   readonly cpuShare: number;
+  /** Of the CPU time: the kernel's part, and the part of threads other than the main one. */
+  readonly systemShare: number;
+  readonly otherThreadsShare: number;
   readonly scrapes: number;
   readonly samplesScraped: number;
   readonly cpuUsPerScrape: number;
@@ -99,6 +102,8 @@ async function window(contender: Contender, running: Running, options: MeasureOp
     windowSeconds: windowMs / 1000,
     cpuSeconds: cpuUs / 1e6,
     cpuShare: cpuUs / 1000 / windowMs,
+    systemShare: (after.systemUs - before.systemUs) / cpuUs,
+    otherThreadsShare: 1 - (after.mainUs - before.mainUs) / cpuUs,
     scrapes,
     samplesScraped: scrapes * options.series,
     cpuUsPerScrape: cpuUs / scrapes,

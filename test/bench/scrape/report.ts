@@ -28,6 +28,10 @@ export function tableOf(report: ScenarioReport): string {
   const rows: (readonly string[])[] = [
     ["", ...measurements.map(({ contender }) => contender)],
     row("CPU, % of a core", (m) => (100 * m.cpuShare).toFixed(2)),
+    row(
+      "  kernel's part, %; other threads' part, %",
+      (m) => `${(100 * m.systemShare).toFixed(0)}; ${(100 * m.otherThreadsShare).toFixed(0)}`,
+    ),
     row("CPU µs a scrape", (m) => m.cpuUsPerScrape.toFixed(1)),
     row("CPU µs a sample", (m) => m.cpuUsPerSample.toFixed(3)),
     row("memory at the end, MB", (m) => (m.residentBytes / 1e6).toFixed(0)),
