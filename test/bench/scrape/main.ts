@@ -46,6 +46,7 @@ async function main(): Promise<number> {
       profile: { type: "string", default: "" },
       "node-options": { type: "string", default: "" },
       keep: { type: "boolean", default: false },
+      "peers-only": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -75,7 +76,7 @@ async function main(): Promise<number> {
   });
   try {
     for (const scenario of chosen) {
-      const contenders = contendersOf(scenario, values.peers, nodeOptionsOf(values));
+      const contenders = contendersOf(scenario, values.peers, nodeOptionsOf(values), values["peers-only"]);
       const report = await runScenario(scenario, contenders, { dir, targets, ...times(values) });
       reports.push(report);
       process.stdout.write(`\n${tableOf(report)}\n`);
@@ -103,12 +104,20 @@ function nodeOptionsOf(values: { readonly profile: string; readonly "node-option
   return [values["node-options"], values.profile === "" ? "" : profiled].join(" ").trim();
 }
 
-function contendersOf(scenario: Scenario, peers: string, nodeOptions: string): readonly Contender[] {
+function contendersOf(
+  scenario: Scenario,
+  peers: string,
+  nodeOptions: string,
+  peersOnly: boolean,
+): readonly Contender[] {
   const byName: Readonly<Record<string, Contender>> = { vmagent: vmagentContender, prometheus: prometheusContender };
   const usual = scenario.name === "100@15" ? ["vmagent", "prometheus"] : ["vmagent"];
   const names = peers === "" ? usual : peers.split(",").filter((name) => name !== "none");
   const env: Record<string, string> = nodeOptions === "" ? {} : { NODE_OPTIONS: nodeOptions };
-  return [heliographContender(env), ...names.map((name) => byName[name] ?? unknown("PEERS", name))];
+  return [
+    ...(peersOnly ? [] : [heliographContender(env)]),
+    ...names.map((name) => byName[name] ?? unknown("PEERS", name)),
+  ];
 }
 
 function unknown(option: string, name: string): never {
