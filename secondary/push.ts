@@ -285,9 +285,11 @@ class PushSession {
     const accepted = Math.max(ack.accepted, ack.durable, spooled.first - 1);
     const nowMs = clock.monotonicMs();
     observeSince(meter.accepted, spooled, { after: spooled.accepted, until: accepted }, nowMs);
-    observeSince(meter.held, spooled, { after: spooled.held, until: ack.held }, nowMs);
+    // What is durable needs nobody's word any more that it is held, and that word may come later.
+    const held = Math.max(ack.held, ack.durable);
+    observeSince(meter.held, spooled, { after: spooled.held, until: held }, nowMs);
     spooled.accepted = Math.max(spooled.accepted, accepted);
-    spooled.held = Math.max(spooled.held, ack.held);
+    spooled.held = Math.max(spooled.held, held);
     if (accepted < cursor.accepted) {
       log.warn(
         { run: spooled.run, from: cursor.accepted, to: accepted },

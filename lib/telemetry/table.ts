@@ -246,7 +246,7 @@ export const metricTable = {
     type: "histogram",
     tiers: ["secondary"],
     labels: ["step"],
-    help: "From a batch's sealing to each step of its acknowledgement: accepted, held, durable. Batches of earlier starts do not count.",
+    help: "From a batch's sealing to each step of its acknowledgement: accepted, held (at the latest when durable), durable. Batches of earlier starts do not count.",
     buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600],
   },
   heliograph_secondary_push_errors_total: {

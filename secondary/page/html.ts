@@ -136,7 +136,7 @@ function when({ dueMs, last, running, target }: TargetView, nowMs: number): stri
 }
 
 function pill(filter: Filter, text: string, number: number, current: boolean, kind: string): string {
-  return `<a class="${kind}" href="${href(filter)}"${current ? ' aria-current="page"' : ""}>${escapeHtml(text)} <b>${count(number)}</b></a>`;
+  return `<a class="${kind}${number === 0 ? " zero" : ""}" href="${href(filter)}"${current ? ' aria-current="page"' : ""}>${escapeHtml(text)} <b>${count(number)}</b></a>`;
 }
 
 function head(text: string, sort: Order, filter: Filter, className = ""): string {

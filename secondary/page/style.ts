@@ -28,7 +28,7 @@ small{display:block;font-size:.92em;color:var(--dim)}small b,.labels b{font-weig
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .id,code{font:12.5px/1.5 ui-monospace,monospace}code span{color:var(--dim)}code b{font-weight:500;color:var(--ink)}
 .bad,.failing i,nav .failing b{color:var(--bad)}.missed i,nav .missed b,.partial i,nav .partial b{color:var(--odd)}.up i,nav .up b{color:var(--good)}.waiting i{color:var(--dim)}
-header b.bad{color:var(--bad)}
+nav .zero b{color:var(--dim)}header b.bad{color:var(--bad)}
 s{display:block;height:3px;border-radius:2px;background:var(--line);margin-top:.25rem;min-width:4.5rem;overflow:hidden}u{display:block;height:100%;background:var(--good)}s.slow u{background:var(--odd)}.failing s.slow u{background:var(--bad)}
 .pager{display:flex;gap:1.2rem;justify-content:center;margin:1.2rem 0;color:var(--dim);font-variant-numeric:tabular-nums}.pager span{opacity:.5}
 .none{padding:2.5rem 0;text-align:center;color:var(--dim)}
