@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch drill drill-once drill-short sim sim-planted clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -15,7 +15,7 @@ help:
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
 	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
-	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them"
+	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them; bench-cost: what a scrape costs its target"
 	@echo "make bench-scrape 5,000 servers, side by side with vmagent and Prometheus' agent (SCENARIO=100@15 PEERS=vmagent WINDOW=60 OUT=file)"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
@@ -72,6 +72,9 @@ bench: bench-parse bench-codec bench-fetch
 bench-fetch: $(installed)
 	@$(node) test/bench/fetch.ts
 	@for pause in 12 50 100; do $(node) test/bench/fetch.ts $$pause || exit 1; done
+
+bench-cost: $(installed)
+	@$(node) test/bench/cost.ts 20
 
 bench-parse: $(installed)
 	@$(node) test/bench/parse.ts
