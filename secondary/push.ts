@@ -1,5 +1,5 @@
-// Hands the spool's batches to one primary: the newest run first, so that the present is never behind a backlog, and within a
-// run in order.
+// Hands the spool's batches to one primary: the newest run of each shard first, so that the present is never behind a backlog,
+// and within a run in order.
 //
 // The primary answers with three watermarks a run. `accepted` opens the window for more; `held` and `durable` go to the spool.
 // Nothing is remembered across sessions but what is durable: a new session begins where the primary says it is, and sends again
@@ -46,13 +46,13 @@ export class Pusher {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #onBacklog: () => void;
-  readonly #onRefused: () => void;
+  readonly #onRefused: (shard: number) => void;
   readonly #meter: PushMeter;
   #session: PushSession | undefined;
   /** Since when some batch of this boot epoch waits for acceptance; undefined while none does. */
   #waitingSinceMs: number | undefined;
 
-  /** `onBacklog` is called when acceptance comes, or is about to come, after a long time without; `onRefused` when a run has a hole. */
+  /** `onBacklog` is called when acceptance comes, or is about to come, after a long time without; `onRefused` when a run of that shard has a hole. */
   constructor(options: {
     readonly datacenter: string;
     readonly secondary: string;
@@ -61,7 +61,7 @@ export class Pusher {
     readonly log: Logger;
     readonly metrics: Registry;
     readonly onBacklog: () => void;
-    readonly onRefused: () => void;
+    readonly onRefused: (shard: number) => void;
   }) {
     this.#secondary = { datacenter: options.datacenter, name: options.secondary };
     this.#spool = options.spool;
@@ -257,13 +257,31 @@ class PushSession {
     });
   }
 
-  /** The first batch not sent yet of the newest run that has one. */
+  /**
+   * The first batch not sent yet of the newest run that has one. Where shards have one each, that which was sealed first goes
+   * first: when the way is narrow, each gets through.
+   */
   #next(): BatchPlace | undefined {
-    for (const spooled of this.#parts.spool.runs()) {
-      const sent = this.#cursors.get(spooled)?.sent ?? spooled.first - 1;
-      for (let sequence = Math.max(sent + 1, spooled.first); sequence <= spooled.last; sequence++) {
-        if (spooled.bytesAt(sequence) > 0) return { spooled, sequence };
-      }
+    const { spool } = this.#parts;
+    let next: BatchPlace | undefined;
+    let nextSealedMs = Number.POSITIVE_INFINITY;
+    for (const spooled of spool.runs()) {
+      const isNewest = spool.isNewest(spooled);
+      if (next && !isNewest) continue;
+      const sequence = this.#firstUnsent(spooled);
+      if (sequence === undefined) continue;
+      const sealedMs = isNewest ? spooled.sealedMsAt(sequence) : Number.POSITIVE_INFINITY;
+      if (next && sealedMs >= nextSealedMs) continue;
+      next = { spooled, sequence };
+      nextSealedMs = sealedMs;
+    }
+    return next;
+  }
+
+  #firstUnsent(spooled: SpooledRun): number | undefined {
+    const sent = this.#cursors.get(spooled)?.sent ?? spooled.first - 1;
+    for (let sequence = Math.max(sent + 1, spooled.first); sequence <= spooled.last; sequence++) {
+      if (spooled.bytesAt(sequence) > 0) return sequence;
     }
     return undefined;
   }
@@ -322,7 +340,7 @@ class PushSession {
       (other) => other.spooled !== place.spooled || other.sequence !== place.sequence,
     );
     spool.refused(place.spooled, place.sequence);
-    if (place.spooled.run.bootEpoch === spool.bootEpoch) onRefused();
+    if (place.spooled.run.bootEpoch === spool.bootEpoch) onRefused(place.spooled.run.shard);
     this.wake();
   }
 }
@@ -334,7 +352,7 @@ interface SessionParts {
   readonly log: Logger;
   readonly onWelcome: (primary: string) => void;
   readonly onAccepted: () => void;
-  readonly onRefused: () => void;
+  readonly onRefused: (shard: number) => void;
   readonly meter: PushMeter;
 }
 

@@ -89,9 +89,9 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     log,
     metrics,
     onBacklog: () => shard.newRun("backlog"),
-    onRefused: () => shard.newRun("batch_lost"),
+    onRefused: (number) => shards[number]!.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: () => shard.newRun("batch_lost") };
+  spool.events = { stored: () => pusher.stored(), lost: (number) => shards[number]!.newRun("batch_lost") };
   const uplink = new Uplink({
     name,
     primaries: parts.primaries,

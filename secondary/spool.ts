@@ -211,8 +211,8 @@ export class SpooledRun {
 /** What the spool tells of a batch: it is on disk, or it is lost. */
 export interface SpoolEvents {
   stored(run: SpooledRun, sequence: number): void;
-  /** The disk did not take a batch: the run has a hole. */
-  lost(): void;
+  /** The disk did not take a batch of that shard: its run has a hole. */
+  lost(shard: number): void;
 }
 
 /** docs/formats/spool.md */
@@ -230,6 +230,8 @@ export class Spool {
   readonly #bytesMax: number;
   /** Oldest first. */
   readonly #runs: SpooledRun[] = [];
+  /** Of this boot epoch, by shard. */
+  readonly #newest = new Map<number, SpooledRun>();
   readonly #unwritten: { readonly batch: EncodedBatch; readonly sealedMs: number }[] = [];
   readonly #writeSeconds: HistogramSeries;
   readonly #durableSeconds: HistogramSeries;
@@ -282,6 +284,8 @@ export class Spool {
       const { bytes, sequence, ...run } = parseKey(key);
       spool.#index({ datacenter, secondary, ...run }, sequence, bytes, Number.NaN);
     }
+    // Keys have all runs of a shard together. Shards begin new runs for the same reasons, mostly at the same time.
+    spool.#runs.sort((a, b) => a.run.bootEpoch - b.run.bootEpoch || a.run.run - b.run.run);
     if (spool.#batches > 0) {
       options.log.info(
         { batches: spool.#batches, bytes: spool.#bytes },
@@ -304,6 +308,11 @@ export class Spool {
     for (let i = this.#runs.length - 1; i >= 0; i--) yield this.#runs[i]!;
   }
 
+  /** Whether this is where its shard's next batches come: what is in it is the present, or waits behind it. */
+  isNewest(spooled: SpooledRun): boolean {
+    return this.#newest.get(spooled.run.shard) === spooled;
+  }
+
   find(run: { readonly bootEpoch: number; readonly shard: number; readonly run: number }): SpooledRun | undefined {
     return this.#runs.find(
       (spooled) =>
@@ -315,7 +324,7 @@ export class Spool {
   put(batch: EncodedBatch): void {
     if (this.#unwrittenBytes + batch.bytes.length > unwrittenBytesMax) {
       this.#lose(1, "disk", "the disk is too slow");
-      this.events.lost();
+      this.events.lost(batch.id.shard);
       return;
     }
     this.#unwritten.push({ batch, sealedMs: this.#clock.monotonicMs() });
@@ -335,7 +344,7 @@ export class Spool {
       this.#lose(1, "disk", `a batch cannot be read: ${(error as Error).message}`);
     }
     this.#forget(spooled, sequence);
-    if (spooled.run.bootEpoch === this.bootEpoch) this.events.lost();
+    if (spooled.run.bootEpoch === this.bootEpoch) this.events.lost(spooled.run.shard);
     return undefined;
   }
 
@@ -404,7 +413,7 @@ export class Spool {
       } catch (error) {
         this.#undeleted.push(...deletions);
         this.#lose(batches.length, "disk", `the disk does not take a batch: ${(error as Error).message}`);
-        this.events.lost();
+        for (const shard of new Set(batches.map(({ batch }) => batch.id.shard))) this.events.lost(shard);
       }
       this.#unwrittenBytes -= bytes;
     }
@@ -414,10 +423,11 @@ export class Spool {
   /** Forgets batches until there is room: held ones first, then the oldest. Returns what deletes them. */
   #makeRoom(bytes: number): SpoolOperation[] {
     const operations: SpoolOperation[] = [];
-    if (this.#bytes + bytes <= this.#bytesMax) return operations;
-    const drop = (spooled: SpooledRun, until: number) => {
+    const drop = (next: () => SpooledRun | undefined) => {
       let dropped = 0;
-      while (spooled.first <= until && this.#bytes + bytes > this.#bytesMax) {
+      while (this.#bytes + bytes > this.#bytesMax) {
+        const spooled = next();
+        if (!spooled) break;
         const forgotten = this.#forget(spooled, spooled.first);
         dropped += forgotten.length;
         operations.push(...forgotten);
@@ -425,14 +435,35 @@ export class Spool {
       }
       return dropped;
     };
-    let held = 0;
-    for (const spooled of this.#runs) held += drop(spooled, Math.min(spooled.held, spooled.last));
+    const held = drop(() => this.#runs.find((spooled) => spooled.first <= Math.min(spooled.held, spooled.last)));
     if (held > 0) this.#metrics.add("heliograph_secondary_spool_dropped_batches_total", held, { reason: "held" });
-    let oldest = 0;
-    for (const spooled of this.#runs) oldest += drop(spooled, spooled.last);
+    const oldest = drop(() => this.#oldest());
     if (oldest > 0) this.#lose(oldest, "full", `the spool is full (${this.#bytesMax} bytes): the oldest are dropped`);
-    for (const spooled of [...this.#runs]) this.#dropEmpty(spooled);
+    if (operations.length > 0) for (const spooled of [...this.#runs]) this.#dropEmpty(spooled);
     return operations;
+  }
+
+  /**
+   * The run whose first batch is the oldest. Shards lose alike: what was sealed first goes first, and of an earlier boot epoch,
+   * where that is not known, the shard goes first that has most left.
+   */
+  #oldest(): SpooledRun | undefined {
+    let bootEpoch: number | undefined;
+    const shards = new Map<number, { readonly first: SpooledRun; batches: number }>();
+    for (const spooled of this.#runs) {
+      if (spooled.empty) continue;
+      bootEpoch ??= spooled.run.bootEpoch;
+      if (spooled.run.bootEpoch !== bootEpoch) break;
+      const batches = spooled.last - spooled.first + 1;
+      const known = shards.get(spooled.run.shard);
+      if (known) known.batches += batches;
+      else shards.set(spooled.run.shard, { first: spooled, batches });
+    }
+    const candidates = [...shards.values()];
+    if (bootEpoch !== this.bootEpoch) return candidates.sort((a, b) => b.batches - a.batches)[0]?.first;
+    // A hole has no time, and can go at once.
+    const sealedMs = ({ first }: { readonly first: SpooledRun }) => first.sealedMsAt(first.first) || 0;
+    return candidates.sort((a, b) => sealedMs(a) - sealedMs(b))[0]?.first;
   }
 
   #index(run: RunId, sequence: number, bytes: number, sealedMs: number): SpooledRun {
@@ -441,6 +472,9 @@ export class Spool {
       const { bootEpoch, datacenter, secondary, shard } = run;
       spooled = new SpooledRun({ datacenter, secondary, bootEpoch, shard, run: run.run }, sequence);
       this.#runs.push(spooled);
+      const before = this.#newest.get(shard);
+      if (bootEpoch === this.bootEpoch) this.#newest.set(shard, spooled);
+      if (before) this.#dropEmpty(before);
     }
     spooled.append(sequence, bytes, sealedMs);
     this.#bytes += bytes;
@@ -467,10 +501,10 @@ export class Spool {
       });
   }
 
-  /** The newest run stays: it will grow. */
+  /** The newest run of a shard stays: it will grow. */
   #dropEmpty(spooled: SpooledRun): void {
     const at = this.#runs.indexOf(spooled);
-    if (spooled.empty && at >= 0 && at < this.#runs.length - 1) this.#runs.splice(at, 1);
+    if (spooled.empty && at >= 0 && !this.isNewest(spooled)) this.#runs.splice(at, 1);
   }
 
   #lose(batches: number, reason: "disk" | "full", why: string): void {

@@ -37,16 +37,16 @@ export interface RunParts {
   readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
 }
 
-/** Those of a shard that has a newer run among them, in the same order. */
+/** Those of a shard that has a newer run among them, and those of an earlier start of their secondary; in the same order. */
 export function supersededOf(runs: readonly ReplicaRun[]): readonly ReplicaRun[] {
+  const epochs = new Map<string, number>();
+  for (const { id } of runs) epochs.set(id.secondary, Math.max(epochs.get(id.secondary) ?? 0, id.bootEpoch));
   const newest = new Map<string, ReplicaRun>();
   const shardOf = ({ id }: ReplicaRun) => `${id.secondary}/${id.shard}`;
   for (const run of runs) {
-    const known = newest.get(shardOf(run))?.id;
-    const { bootEpoch, run: number } = run.id;
-    if (!known || bootEpoch > known.bootEpoch || (bootEpoch === known.bootEpoch && number > known.run)) {
-      newest.set(shardOf(run), run);
-    }
+    if (run.id.bootEpoch < epochs.get(run.id.secondary)!) continue;
+    const known = newest.get(shardOf(run));
+    if (!known || run.id.run > known.id.run) newest.set(shardOf(run), run);
   }
   return runs.filter((run) => newest.get(shardOf(run)) !== run);
 }

@@ -4,7 +4,7 @@ import { mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import t from "tap";
-
+import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { seededRandom } from "#/lib/random/random.ts";
@@ -28,6 +28,7 @@ interface Options {
   readonly store?: SpoolStore;
   readonly primaries?: readonly MemoryPrimary[];
   readonly bytesMax?: number;
+  readonly shards?: number;
 }
 
 /** A secondary without its scraping: `scrape` makes one, `flush` a batch. */
@@ -41,22 +42,29 @@ async function deliver(t: { teardown(close: () => unknown): unknown }, options: 
     store,
     ...(options.bytesMax !== undefined && { bytesMax: options.bytesMax }),
   });
-  const compactor = new Compactor({
-    identity: { datacenter: "fra", secondary: "s1", bootEpoch: spool.bootEpoch, shard: 0 },
-    clock,
-    log,
-    progress: () => ({ watermarkMs: clock.nowMs(), generation: 3 }),
-    sink: (batch) => spool.put(batch),
-  });
+  const compactors = Array.from(
+    { length: options.shards ?? 1 },
+    (_, shard) =>
+      new Compactor({
+        identity: { datacenter: "fra", secondary: "s1", bootEpoch: spool.bootEpoch, shard },
+        clock,
+        log,
+        progress: () => ({ watermarkMs: clock.nowMs(), generation: 3 }),
+        sink: (batch) => spool.put(batch),
+      }),
+  );
+  const compactor = compactors[0]!;
   const generations: Generation[] = [];
   const assignment = new Assignment({ ...shared, spool, onGeneration: (generation) => generations.push(generation) });
   const pusher = new Pusher({
     ...shared,
     spool,
-    onBacklog: () => compactor.newRun("backlog"),
-    onRefused: () => compactor.newRun("batch_lost"),
+    onBacklog: () => {
+      for (const compactor of compactors) compactor.newRun("backlog");
+    },
+    onRefused: (shard) => compactors[shard]!.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: () => compactor.newRun("batch_lost") };
+  spool.events = { stored: () => pusher.stored(), lost: (shard) => compactors[shard]!.newRun("batch_lost") };
   const uplink = new Uplink({
     name: "s1",
     primaries: primaries.map(({ name }) => name),
@@ -71,11 +79,11 @@ async function deliver(t: { teardown(close: () => unknown): unknown }, options: 
   t.teardown(() => uplink.close());
   let slot = 100;
   /** One scrape in one batch, its value the number of its slot. */
-  const flush = async (count = 1) => {
+  const flush = async (count = 1, shard = 0) => {
     for (let i = 0; i < count; i++) {
       slot++;
-      compactor.add(testScrape(testTarget("1"), testLayout("a"), slot, [slot]));
-      compactor.flush();
+      compactors[shard]!.add(testScrape(testTarget(String(shard + 1)), testLayout("a"), slot, [slot]));
+      compactors[shard]!.flush();
       await spool.settled();
     }
   };
@@ -100,8 +108,8 @@ function slotsIn(log: MemoryLog): number[] {
 }
 
 const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
-const keys = (run: number, first: number, last: number, epoch = bootEpoch) =>
-  range(first, last).map((sequence) => `fra/s1/${epoch}/0/${run}/${sequence}`);
+const keys = (run: number, first: number, last: number, epoch = bootEpoch, shard = 0) =>
+  range(first, last).map((sequence) => `fra/s1/${epoch}/${shard}/${run}/${sequence}`);
 
 t.test("batches are pushed once they are on disk, in order, and kept until they are durable", async (t) => {
   const primary = new MemoryPrimary("p1");
@@ -463,6 +471,117 @@ t.test("a spool without room drops what both primaries hold first, then the olde
   t.ok(dropped("full") >= 1, "then the oldest, which are lost");
   t.strictSame(firstKept(), [1 + dropped("held") + dropped("full")]);
   t.equal(spool.batches, 16 - dropped("held") - dropped("full"));
+});
+
+t.test("shards get through alike on a narrow way, and a backlog gives each a new run", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  primary.windowBatches = 1;
+  primary.up = false;
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary], shards: 2 });
+  uplink.start();
+  for (let i = 0; i < 3; i++) {
+    await clock.advance(5000);
+    await flush(1, 0);
+    await clock.advance(10);
+    await flush(1, 1);
+  }
+  primary.up = true;
+  await clock.advance(1500);
+  await flush(1, 1);
+  await clock.advance(10);
+  await flush(1, 0);
+  await clock.advance(1000);
+  // While nothing newer is there, what both have is sent as it was sealed; each then has a run of its own for the present.
+  t.strictSame(primary.received.slice(0, 6), [
+    ...[1, 2, 3].flatMap((n) => [...keys(1, n, n), ...keys(1, n, n, bootEpoch, 1)]),
+  ]);
+  t.strictSame(primary.received.slice(6), [...keys(2, 1, 1, bootEpoch, 1), ...keys(2, 1, 1)]);
+  t.strictSame(slotsIn(primary.log), range(101, 108));
+});
+
+t.test("of the shards only the one that lost a batch begins a new run", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const store = new MemoryStore();
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary], shards: 2, store });
+  uplink.start();
+  await clock.advance(200);
+  await flush(1, 0);
+  await flush(1, 1);
+  store.full = true;
+  await flush(1, 1);
+  store.full = false;
+  await clock.advance(50);
+  primary.refuses = (bytes) =>
+    readBatchHeader(bytes).shard === 0 && readBatchHeader(bytes).sequence === 2
+      ? { code: "too_large", named: true }
+      : undefined;
+  await flush(1, 1);
+  await clock.advance(50);
+  t.strictSame(primary.received, [...keys(1, 1, 1), ...keys(1, 1, 1, bootEpoch, 1), ...keys(2, 1, 1, bootEpoch, 1)]);
+  await flush(1, 0);
+  await clock.advance(50);
+  await flush(1, 0);
+  await flush(1, 1);
+  await clock.advance(50);
+  t.strictSame(primary.received.slice(3), [...keys(1, 2, 2), ...keys(2, 1, 1), ...keys(2, 2, 2, bootEpoch, 1)]);
+});
+
+t.test("shards lose alike when the spool is full, and also what was there before a start", async (t) => {
+  const probe = await deliver(t);
+  await probe.flush(20);
+  const bytesMax = (Math.ceil(probe.spool.bytes / 20) + 10) * 10;
+  const left = (spool: Spool) =>
+    Object.fromEntries(
+      [...spool.runs()]
+        .filter(({ empty }) => !empty)
+        .map(({ first, last, run }) => [`${run.bootEpoch - bootEpoch}/${run.shard}/${run.run}`, [first, last]]),
+    );
+  const store = new MemoryStore();
+  const first = await deliver(t, { bytesMax, shards: 2, store });
+  for (let i = 0; i < 4; i++) {
+    await first.clock.advance(1000);
+    await first.flush(1, 0);
+    await first.clock.advance(10);
+    await first.flush(1, 1);
+  }
+  first.compactor.newRun("backlog");
+  await first.flush(4, 0);
+  t.strictSame(left(first.spool), { "0/0/1": [3, 4], "0/1/1": [2, 4], "0/0/2": [1, 4] }, "sealed first, gone first");
+
+  const clock = manualClock(startMs + 1000);
+  const second = await deliver(t, { bytesMax, shards: 2, store, clock });
+  await second.flush(1, 1);
+  t.strictSame(
+    left(second.spool),
+    { "0/1/1": [2, 4], "0/0/2": [1, 4], "1/1/1": [1, 1] },
+    "shard 0 had six and 1 three",
+  );
+  await second.flush(3, 1);
+  t.strictSame(
+    left(second.spool),
+    { "0/1/1": [2, 4], "0/0/2": [2, 4], "1/1/1": [1, 4] },
+    "shard 0 had four and 1 three",
+  );
+});
+
+t.test("a shard's newest run is kept while it is empty, others are forgotten", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const { clock, compactor, flush, spool, uplink } = await deliver(t, { primaries: [primary], shards: 2 });
+  uplink.start();
+  await clock.advance(200);
+  const runs = () => [...spool.runs()].map(({ run }) => `${run.shard}/${run.run}`);
+  for (let i = 0; i < 3; i++) {
+    await flush(1, 0);
+    await flush(1, 1);
+    await clock.advance(50);
+    for (const known of primary.log.runs.values()) known.durable = known.accepted;
+    primary.acknowledge();
+    await clock.advance(50);
+    t.equal(spool.batches, 0);
+    if (i < 2) t.strictSame(runs(), ["1/1", "0/1"]);
+    if (i === 1) compactor.newRun("backlog");
+  }
+  t.strictSame(runs(), ["0/2", "1/1"]);
 });
 
 t.test("a disk that takes nothing loses batches, counted, and a new run begins when it works again", async (t) => {
