@@ -3,6 +3,7 @@
 // Either primary may do it, because both read the same log: what is handed out never depends on who holds the lease.
 
 import { secondMs } from "#/lib/bytes/units.ts";
+import { onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
 import { type Generation, isNewer, partOf } from "#/lib/model/generation.ts";
@@ -77,12 +78,12 @@ export class Assignments {
       if (signal.aborted) return resolve();
       const done = () => {
         timer.cancel();
-        signal.removeEventListener("abort", done);
+        forget();
         this.#wakers.delete(done);
         resolve();
       };
       const timer = this.#clock.after(keepAliveMs, done);
-      signal.addEventListener("abort", done, { once: true });
+      const forget = onAbort(signal, done);
       this.#wakers.add(done);
     });
   }

@@ -1,6 +1,7 @@
 // Learns from a primary what to scrape, and keeps the newest generation on disk, so that a start needs no primary.
 
 import { secondMs } from "#/lib/bytes/units.ts";
+import { Follower, onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
@@ -55,11 +56,10 @@ export class Assignment {
 
   /** Follows one primary until the stream ends, and then throws WireError, unless the signal aborted. */
   async watch(client: PrimaryClient, signal: AbortSignal): Promise<void> {
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const silent = Promise.withResolvers<never>();
-    signal.addEventListener("abort", () => silent.reject(new WireError("broken", "stopped")), { once: true });
     if (signal.aborted) return;
+    const life = new Follower(signal);
+    const silent = Promise.withResolvers<never>();
+    const forget = onAbort(signal, () => silent.reject(new WireError("broken", "stopped")));
     let heardMs = this.#clock.monotonicMs();
     const watchdog = this.#clock.every(secondMs, () => {
       if (this.#clock.monotonicMs() - heardMs <= silenceMsMax) return;
@@ -71,7 +71,7 @@ export class Assignment {
       generation: this.#newest?.number ?? 0,
     };
     const following = (async () => {
-      for await (const response of client.watch(request, either)) {
+      for await (const response of client.watch(request, life.signal)) {
         heardMs = this.#clock.monotonicMs();
         if (response.generation.length > 0) await this.#take(response.generation);
       }
@@ -83,7 +83,8 @@ export class Assignment {
       if (!signal.aborted) throw error;
     } finally {
       watchdog.cancel();
-      over.abort();
+      forget();
+      life.over();
       following.catch(() => {});
     }
   }

@@ -6,9 +6,9 @@
 // what it does not vouch for. A batch sent twice is kept once, so a lost answer costs only bytes.
 
 import { Buffer } from "node:buffer";
-
 import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
+import { Follower, onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { batchVersion } from "#/lib/codec/batch.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
@@ -158,12 +158,11 @@ class PushSession {
 
   async run(client: PrimaryClient, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
-    const stuck = Promise.withResolvers<never>();
-    signal.addEventListener("abort", () => stuck.reject(new WireError("broken", "stopped")), { once: true });
     if (signal.aborted) return;
-    const stream = client.push(either);
+    const life = new Follower(signal);
+    const stuck = Promise.withResolvers<never>();
+    const forget = onAbort(signal, () => stuck.reject(new WireError("broken", "stopped")));
+    const stream = client.push(life.signal);
     const beganMs = clock.monotonicMs();
     const watch = clock.every(secondMs, () => {
       const nowMs = clock.monotonicMs();
@@ -174,14 +173,15 @@ class PushSession {
         stuck.reject(new WireError("unavailable", `no batch was accepted within ${acceptanceMsMax / secondMs} s`));
       }
     });
-    const tasks = [stuck.promise, this.#read(stream), this.#write(stream, either)];
+    const tasks = [stuck.promise, this.#read(stream), this.#write(stream, life.signal)];
     try {
       await Promise.race(tasks);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
       watch.cancel();
-      over.abort();
+      forget();
+      life.over();
       stream.close();
       this.wake();
       // What still fails now fails because the stream is over.

@@ -5,6 +5,7 @@
 
 import { crc32 } from "#/lib/bytes/hash.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
+import { Follower } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Random } from "#/lib/random/random.ts";
@@ -86,8 +87,7 @@ export class Uplink {
 
   /** Until the connection fails; whether the primary had taken it. */
   async #serve(address: string, failures: number, signal: AbortSignal): Promise<boolean> {
-    const over = new AbortController();
-    const either = AbortSignal.any([signal, over.signal]);
+    const life = new Follower(signal);
     const client = this.#connect(address);
     let welcomed = false;
     const onWelcome = (primary: string) => {
@@ -96,7 +96,7 @@ export class Uplink {
       this.#saidReasons.clear();
       this.#log.info({ primary, address }, "A primary takes our batches.");
     };
-    const tasks = [this.#pusher.run(client, onWelcome, either), this.#assignment.watch(client, either)];
+    const tasks = [this.#pusher.run(client, onWelcome, life.signal), this.#assignment.watch(client, life.signal)];
     try {
       await Promise.race(tasks);
     } catch (error) {
@@ -113,7 +113,7 @@ export class Uplink {
       }
     } finally {
       this.primary = "";
-      over.abort();
+      life.over();
       await Promise.allSettled(tasks);
       client.close();
     }

@@ -19,6 +19,25 @@ export function onAbort(signal: AbortSignal, callback: Callback): () => void {
   return () => void listening.delete(callback);
 }
 
+/** A controller that aborts when the signal does, until `over` is called, which aborts it too. */
+export class Follower {
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  readonly #forget: () => void;
+
+  /** As AbortSignal.any would do it, but Node keeps what that makes, with all that listens, alive until it aborts. */
+  constructor(leader: AbortSignal) {
+    this.signal = this.#controller.signal;
+    this.#forget = onAbort(leader, () => this.#controller.abort(leader.reason));
+    if (leader.aborted) this.#controller.abort(leader.reason);
+  }
+
+  over(): void {
+    this.#forget();
+    this.#controller.abort();
+  }
+}
+
 function callAll(all: Set<Callback>): void {
   const present = [...all];
   all.clear();

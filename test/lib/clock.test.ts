@@ -1,5 +1,5 @@
 import t from "tap";
-import { onAbort } from "#/lib/clock/abort.ts";
+import { Follower, onAbort } from "#/lib/clock/abort.ts";
 import { systemClock } from "#/lib/clock/clock.ts";
 
 const clock = systemClock();
@@ -62,5 +62,18 @@ t.test("whoever waits for an abort hears it once, and not after it said that it 
   aborter.abort();
   forgetLate();
   t.same(heard, ["a", "c"]);
+  t.end();
+});
+
+t.test("a follower aborts with its leader, and not any more when it is over", (t) => {
+  const leader = new AbortController();
+  const follower = new Follower(leader.signal);
+  const other = new Follower(leader.signal);
+  other.over();
+  t.same([follower.signal.aborted, other.signal.aborted], [false, true]);
+  leader.abort(new Error("enough"));
+  t.same(follower.signal.reason, new Error("enough"));
+  t.not(other.signal.reason, leader.signal.reason);
+  t.ok(new Follower(leader.signal).signal.aborted);
   t.end();
 });

@@ -1,5 +1,6 @@
 // The time of the world itself, which no pause stops and no step moves: networks and disks live by it.
 
+import { onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { worldBeganMs } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
@@ -22,11 +23,11 @@ export function worldClock(scheduler: Scheduler): Clock {
         if (signal?.aborted) return resolve();
         const done = () => {
           timer.cancel();
-          signal?.removeEventListener("abort", done);
+          forget?.();
           resolve();
         };
         const timer = scheduler.after(delayMs, done);
-        signal?.addEventListener("abort", done, { once: true });
+        const forget = signal && onAbort(signal, done);
       });
     },
   };

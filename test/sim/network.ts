@@ -5,6 +5,7 @@
 // different times. So what a secondary takes for lost may have arrived, and arrives while it sends the same to the other
 // primary.
 
+import { onAbort } from "#/lib/clock/abort.ts";
 import { type LineDirection, noMishaps, TwinLine, type Wire } from "#/lib/commitlog/twin-line.ts";
 import type { Random } from "#/lib/random/random.ts";
 import { type PrimaryClient, type PrimaryHandlers, type Session, WireError } from "#/lib/wire/session.ts";
@@ -212,7 +213,7 @@ function openStream<Up, Down>(
     up.send({ end: undefined });
     endHere(undefined);
   };
-  signal.addEventListener("abort", stop, { once: true });
+  onAbort(signal, stop);
   up.send({ open: true });
   return { ...session<Up, Down>(here, up), close: stop };
 }

@@ -23,7 +23,7 @@ export interface TaskResult {
 const tasksPerProcess = 50;
 
 /** A seed makes 4 GB of garbage, most of it at once: in a large nursery it dies before anybody looks at it. */
-const execArgv = ["--min-semi-space-size=64", "--max-semi-space-size=64", "--initial-heap-size=1024"];
+const execArgv = ["--min-semi-space-size=64", "--max-semi-space-size=64"];
 
 /** Hands out what `next` gives until it gives no more; `onResult` hears in the order in which they end. */
 export async function runTasks(
