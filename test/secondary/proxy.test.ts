@@ -84,7 +84,11 @@ async function plainTarget(t: Teardown) {
   return { url, port: new URL(url).port, heads };
 }
 
-async function safeTarget(t: Teardown, host = "127.0.0.1") {
+async function safeTarget(
+  t: Teardown,
+  host = "127.0.0.1",
+  answer: (socket: Socket) => unknown = (socket) => socket.write(response("safe 1\n")),
+) {
   const [cert, key] = await Promise.all([readFile(files.cert_file), readFile(files.key_file)]);
   const heads: string[] = [];
   const sockets = new Set<Socket>();
@@ -93,7 +97,7 @@ async function safeTarget(t: Teardown, host = "127.0.0.1") {
     socket.on("error", () => {});
     onRequest(socket, (head) => {
       heads.push(head);
-      socket.write(response("safe 1\n"));
+      answer(socket);
     });
   });
   server.on("tlsClientError", () => {});
@@ -139,6 +143,16 @@ t.test("an https target is reached through a tunnel, which is kept, and in which
     outcome: "failed_tls",
     error: /other\.example/,
   });
+});
+
+t.test("a large body that ends with its connection comes through a tunnel whole", async (t) => {
+  const proxy = await startProxy(t);
+  const body = "some_metric_total 1\n".repeat(100_000);
+  const target = await safeTarget(t, "127.0.0.1", (socket) => socket.end(`HTTP/1.1 200 OK\r\n\r\n${body}`));
+  const scrape = scraping(t, `proxy_url: ${proxy.url}\n${tls}`);
+  for (let i = 0; i < 5; i++) {
+    t.ok(textOf(await scrape(`https://127.0.0.1:${target.port}/metrics`)) === body, `scrape ${i}`);
+  }
 });
 
 t.test("an IPv6 target is asked for in brackets", async (t) => {

@@ -2,13 +2,14 @@
 // secret is ever told, wherever somebody put it.
 
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import t from "tap";
 import { inflate } from "#/lib/codec/envelope.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
 import { makeAuthority } from "#/test/support/certificates.ts";
 import { scrapeConfigOf, topologyText } from "#/test/support/scrape-config.ts";
 import { makeGeneration, makeTarget, plainScrapeOptions } from "#/test/support/targets.ts";
-import { parseTopology } from "#/topology/file.ts";
+import { loadTopology, parseTopology } from "#/topology/file.ts";
 import { httpOf, secretsOf } from "#/topology/http.ts";
 import { formatProblem } from "#/topology/problem.ts";
 
@@ -95,6 +96,72 @@ function bodyBytes(header: Buffer): number {
   for (let at = header.length - 2; header[at]! >= 128; at--) last.unshift(header[at]! & 127);
   return last.reduceRight((sum, part) => sum * 128 + part, 0);
 }
+
+t.test("HTTP keys of format version 1 are still read as they were then", async (t) => {
+  const { topology, warnings } = await loadTopology(join(import.meta.dirname, "../golden/topology-v1-http.yaml"));
+  t.same(warnings, []);
+  const read = topology.scrape_configs.map((config) => {
+    const { id: _id, ...settings } = httpOf(config)!;
+    return { ...settings, secrets: [...secretsOf(config).values()] };
+  });
+  const usual = { followRedirects: true, compression: true, headers: [] };
+  t.same(read, [
+    {
+      job: "basic",
+      followRedirects: false,
+      compression: false,
+      authorization: { type: "basic", username: { text: "u" }, password: { secret: "basic_auth.password" } },
+      headers: [{ name: "X-A", values: [{ text: "a" }, { secret: "http_headers.X-A.secrets[0]" }, { file: "c" }] }],
+      secrets: ["p", "b"],
+    },
+    {
+      ...usual,
+      job: "basic_files",
+      authorization: { type: "basic", username: { file: "u" }, password: { file: "p" } },
+      proxy: { noProxy: "", connectHeaders: [] },
+      secrets: [],
+    },
+    {
+      ...usual,
+      job: "token",
+      authorization: { type: "scheme", scheme: "Token", credentials: { secret: "authorization.credentials" } },
+      proxy: {
+        url: { text: "http://127.0.0.1:3128" },
+        noProxy: ".example",
+        connectHeaders: [{ name: "X-B", values: [{ secret: "proxy_connect_header.X-B[0]" }] }],
+      },
+      secrets: ["t", "http://127.0.0.1:3128", "c"],
+    },
+    {
+      ...usual,
+      job: "token_file",
+      authorization: { type: "scheme", scheme: "Bearer", credentials: { file: "t" } },
+      tls: {
+        ca: { file: "ca" },
+        cert: { file: "c" },
+        key: { file: "k" },
+        serverName: "n",
+        insecureSkipVerify: false,
+        minVersion: "TLS10",
+        maxVersion: "TLS13",
+      },
+      secrets: [],
+    },
+    {
+      ...usual,
+      job: "bearer",
+      authorization: { type: "scheme", scheme: "Bearer", credentials: { secret: "bearer_token" } },
+      tls: { insecureSkipVerify: true },
+      secrets: ["t"],
+    },
+    {
+      ...usual,
+      job: "bearer_file",
+      authorization: { type: "scheme", scheme: "Bearer", credentials: { file: "t" } },
+      secrets: [],
+    },
+  ]);
+});
 
 t.test("what is the default, or is left empty, travels as nothing", async (t) => {
   t.equal(httpOf(scrapeConfigOf("follow_redirects: true")), undefined);
