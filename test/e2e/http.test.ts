@@ -67,6 +67,7 @@ function jobs(at: Place): Record<string, { readonly port: number; readonly lines
     params: plain("params: { module: [a, 'b c'], x: ['ü'] }"),
     gzip: plain(""),
     redirect: plain("bearer_token: token-4"),
+    away: plain("bearer_token: token-8"),
     redirect_refused: plain("follow_redirects: false", false),
     redirect_loop: plain("", false),
     status: plain("", false),
@@ -138,14 +139,14 @@ class Requests {
   }
 }
 
-async function listen(server: Server, closers: (() => void)[]): Promise<number> {
+async function listen(server: Server, closers: (() => void)[], host = "127.0.0.1"): Promise<number> {
   const sockets = new Set<Socket>();
   server.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.on("error", () => {});
   });
   server.on("tlsClientError", () => {});
-  server.listen(0, "127.0.0.1");
+  server.listen(0, host);
   await once(server, "listening");
   closers.push(() => {
     for (const socket of sockets) socket.destroy();
@@ -154,12 +155,13 @@ async function listen(server: Server, closers: (() => void)[]): Promise<number> 
   return (server.address() as AddressInfo).port;
 }
 
-function answerOf(requests: Requests, where: string, timeMs: number) {
+function answerOf(requests: Requests, where: string, timeMs: number, away?: number) {
   return (request: IncomingMessage, answer: ServerResponse) => {
     const [, job = "", rest = ""] = /^\/([^/?]*)(.*)$/.exec(request.url!)!;
     requests.note(request, where, job);
     answer.setHeader("content-type", "text/plain; version=0.0.4");
     if (job === "status") return answer.writeHead(503).end();
+    if (job === "away" && away) return answer.writeHead(302, { location: `http://127.0.0.2:${away}/away` }).end();
     if (job === "redirect_loop") return answer.writeHead(302, { location: `${request.url}/x` }).end();
     if (job.startsWith("redirect") && rest === "") return answer.writeHead(307, { location: `/${job}/there` }).end();
     if (job === "gzip") return answer.setHeader("content-encoding", "gzip").end(gzipSync(exposition(timeMs)));
@@ -285,7 +287,8 @@ t.test("requests and outcomes are those of Prometheus", { skip: prometheus.missi
   });
   const requests = new Requests();
   const timeMs = Date.now() - 30_000;
-  const answer = answerOf(requests, "target", timeMs);
+  const away = await listen(createServer(answerOf(requests, "elsewhere", timeMs)), closers, "127.0.0.2");
+  const answer = answerOf(requests, "target", timeMs, away);
   const strict = { requestCert: true, rejectUnauthorized: true, ca: await readFile(target.ca_file) };
   const at: Place = {
     plain: await listen(createServer(answer), closers),
@@ -327,8 +330,14 @@ t.test("requests and outcomes are those of Prometheus", { skip: prometheus.missi
   for (const [job, { up }] of Object.entries(all)) {
     t.equal(expected.get(job)?.up, up, `${job}: Prometheus finds it ${up ? "up" : "down"}`);
     t.equal(got.get(job)?.up, up, `${job}: and so do we`);
+    if (job === "away") continue;
     t.same(requests.of("ours", job), requests.of("theirs", job), `${job}: the same is asked for`);
   }
+  // Where we mean to differ: whom a target redirects to gets no credentials of ours.
+  const elsewhere = (who: "ours" | "theirs") => requests.of(who, "away").find((line) => line.includes("elsewhere"));
+  t.match(elsewhere("theirs"), "Bearer token-8");
+  t.match(elsewhere("ours"), "elsewhere GET /away");
+  t.notMatch(elsewhere("ours"), "Bearer");
   t.same([expected.get("times")?.timedMs, got.get("times")?.timedMs], [timeMs, timeMs]);
   t.equal(got.get("no_times")?.timedMs, undefined, "without honor_timestamps it is the scrape's time");
   t.not(expected.get("no_times")?.timedMs, timeMs);
