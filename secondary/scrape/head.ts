@@ -33,13 +33,15 @@ export class Heads {
   understand(reader: ExpositionReader, body: Uint8Array, remember: boolean): KnownHead {
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     const text = bytes.toString("latin1", reader.lineStart, reader.at);
-    const known = this.#known.get(text);
+    // The text format allows blanks where OpenMetrics does not. No head begins with this character.
+    const key = reader.format === "text" ? text : `#${text}`;
+    const known = this.#known.get(key);
     if (known) return known;
     this.understood++;
     const { name, labels } = reader.head();
     const head: KnownHead = { name, labels, key: seriesKeyOf(name, labels), row: undefined };
     const bytesKept = 3 * text.length + headBytesAround;
-    if (remember && text.length <= headKeptBytesMax) this.#known.set(text, head, bytesKept);
+    if (remember && text.length <= headKeptBytesMax) this.#known.set(key, head, bytesKept);
     return head;
   }
 }

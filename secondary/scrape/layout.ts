@@ -334,7 +334,7 @@ export class BodyReader {
     if (!this.#kernel.load(body)) return undefined;
     const recent = this.#recent.get(context);
     for (const shape of recent === reading.shape ? [recent] : [reading.shape, recent]) {
-      if (shape && this.#walk(shape, reading, body, format, nowMs)) return shape;
+      if (shape?.format === format && this.#walk(shape, reading, body, format, nowMs)) return shape;
     }
     return undefined;
   }
@@ -358,7 +358,7 @@ export class BodyReader {
         this.#noteTimestamp(kernel.timestampRows[i]!, kernel.timestampsMs[i]!, reading, nowMs);
       }
       // Heads are known to be UTF-8 and values are digits, but exemplars are text and new each time.
-      if (end === "done") return this.#exemplars.length === 0 || isUtf8(body);
+      if (end === "done") return !reader?.hasExemplars || isUtf8(body);
       reader ??= new ExpositionReader(body, format, { utf8Checked: true });
       reader.at = kernel.at;
       const row = shape.rowOf[kernel.line]!;
@@ -449,6 +449,7 @@ export class BodyReader {
     const layout = this.#layouts.get(made.id) ?? made;
     this.#layouts.set(layout.id, layout);
     const shape: Shape = {
+      format,
       heads,
       headEnds: lines.headEnds(),
       rowOf: lines.rowOf(),

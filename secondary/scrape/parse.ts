@@ -69,6 +69,7 @@ const braceOpen = 123;
 const braceClose = 125;
 
 export class ExpositionReader {
+  readonly format: ExpositionFormat;
   readonly #bytes: Uint8Array;
   readonly #text: Buffer;
   readonly #end: number;
@@ -89,9 +90,12 @@ export class ExpositionReader {
   hasTimestamp = false;
   timestampMs = 0;
   exemplar: Exemplar | undefined;
+  /** Of any tail so far, also one that is too long to be kept or whose sample is a duplicate. */
+  hasExemplars = false;
 
   /** Throws BadExposition when the body is not UTF-8, unless the caller says that it needs no look. */
   constructor(bytes: Uint8Array, format: ExpositionFormat, options: { readonly utf8Checked?: boolean } = {}) {
+    this.format = format;
     this.#bytes = bytes;
     this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#end = bytes.length;
@@ -200,6 +204,7 @@ export class ExpositionReader {
         this.#expected("an exemplar that begins with ` # {`", this.at);
       }
       this.at += 4;
+      this.hasExemplars = true;
       const { labels } = this.#labelSet(false);
       const start = this.#single("a space and a value after the exemplar's labels");
       const end = this.#tokenEnd();

@@ -2,9 +2,12 @@
 
 import type { Layout } from "#/lib/model/layout.ts";
 import type { WalkedShape } from "#/secondary/scrape/kernel/walk.ts";
+import type { ExpositionFormat } from "#/secondary/scrape/parse.ts";
 
 /** A line's row is a row of the layout, or one of the two below. */
 export interface Shape extends WalkedShape {
+  /** The same bytes may be a body in one format and none in the other. */
+  readonly format: ExpositionFormat;
   readonly layout: Layout;
   readonly samples: number;
   /** The row of each sample whose series a line before it has already. */

@@ -94,6 +94,11 @@ const answers: readonly (readonly [name: string, answer: string, result: string]
     `${ok}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
     status('Content-Length or Transfer-Encoding, got both: "1" and "chunked", and who is right cannot be known'),
   ],
+  [
+    "a length behind a no-break space",
+    `${ok}Content-Length:\xa01\r\n\r\na`,
+    status('a Content-Length in digits, got "\xa01"'),
+  ],
   ["a negative length", `${ok}Content-Length: -1\r\n\r\n`, status('a Content-Length in digits, got "-1"')],
   [
     "a length that overflows",

@@ -387,6 +387,18 @@ t.test("invalid UTF-8 anywhere fails the scrape and names the line", async (t) =
   t.equal(reader.read(target, line(Buffer.from("x")), "openmetrics", nowMs).outcome, "stored");
   t.equal(reader.read(target, line(bad), "openmetrics", nowMs).outcome, "failed_parse");
   t.equal(reader.read(target, line(Buffer.from("é")), "openmetrics", nowMs).outcome, "stored");
+  const long = Buffer.concat([Buffer.alloc(130, "x"), bad]);
+  t.equal(reader.read(target, line(long), "openmetrics", nowMs).outcome, "failed_parse", "of one too long to be kept");
+});
+
+t.test("what is known of a body in one format says nothing about the other", async (t) => {
+  const reader = new BodyReader();
+  const target = targetReading(someTarget);
+  const read = (body: string, format: ExpositionFormat) => reader.read(target, Buffer.from(body), format, nowMs);
+  t.equal(read("a 1\n", "text").outcome, "stored");
+  t.match(read("a 1\n", "openmetrics"), { outcome: "failed_parse", error: /expected `# EOF`/ });
+  t.equal(read('a{ b="c"} 1\n', "text").outcome, "stored");
+  t.match(read('a{ b="c"} 1\n# EOF\n', "openmetrics"), { outcome: "failed_parse", error: /expected a label name/ });
 });
 
 t.test("equal lines give the same layout, across scrapes and across like targets", async (t) => {

@@ -36,7 +36,7 @@ export function parseHead(text: string): AnswerHead {
     fields
       .get("connection")
       ?.toLowerCase()
-      .split(/[\s,]+/) ?? [];
+      .split(/[ \t,]+/) ?? [];
   const old = statusLine[1] === "0";
   return {
     status,
@@ -58,8 +58,21 @@ function unfolded(lines: readonly string[], at: number): string {
   }
   if (at + 1 === lines.length || !isFold(lines[at + 1]!)) return lines[at]!;
   const parts = [lines[at]!];
-  for (let i = at + 1; i < lines.length && isFold(lines[i]!); i++) parts.push(lines[i]!.trim());
+  for (let i = at + 1; i < lines.length && isFold(lines[i]!); i++) parts.push(trimmed(lines[i]!));
   return parts.join(" ");
+}
+
+/** Without blanks around it; JavaScript's own `trim` would take a byte of 160 for one too. */
+function trimmed(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (start < end && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(character: number): boolean {
+  return character === 32 || character === 9;
 }
 
 function isFold(line: string): boolean {
@@ -81,7 +94,7 @@ function readField(line: string, fields: Map<string, string>): void {
   const name = line.slice(0, Math.max(0, colon)).toLowerCase();
   if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name)) throw notHttp("a header field like Name: value", excerpt(line));
   if (!wanted.has(name)) return;
-  const value = line.slice(colon + 1).trim();
+  const value = trimmed(line.slice(colon + 1));
   const before = fields.get(name);
   if (before === undefined) fields.set(name, value);
   else if (name === "content-length") {
