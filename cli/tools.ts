@@ -20,6 +20,17 @@ const tools = {
   },
   prometheus: { programs: ["prometheus"], package: "prometheus", path: "usr/bin/prometheus" },
   vmagent: { programs: ["vmagent"], package: "victoria-metrics", path: "usr/bin/vmagent" },
+  "prometheus-blackbox-exporter": {
+    programs: ["prometheus-blackbox-exporter", "blackbox_exporter"],
+    package: "prometheus-blackbox-exporter",
+    path: "usr/bin/prometheus-blackbox-exporter",
+  },
+  "prometheus-pushgateway": {
+    programs: ["prometheus-pushgateway", "pushgateway"],
+    package: "prometheus-pushgateway",
+    path: "usr/bin/prometheus-pushgateway",
+  },
+  etcd: { programs: ["etcd"], package: "etcd-server", path: "usr/bin/etcd" },
   promtool: { programs: ["promtool"], package: "prometheus", path: "usr/bin/promtool" },
 } as const satisfies Record<string, { programs: readonly string[]; package: string; path: string }>;
 
