@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost drill drill-once drill-short sim sim-planted clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost drill drill-once drill-short sim sim-planted fuzz clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -20,6 +20,7 @@ help:
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
+	@echo "make fuzz         broken bodies and answers for the scrape path, against plain readings (INPUTS=1000000, SEED=n)"
 	@echo "make sim-planted  bugs that are put in on purpose, and after how many seeds each is found"
 	@echo "make clean        remove what make made"
 
@@ -50,10 +51,14 @@ run: prepare
 # Whole federations on every core, each with faults by a seed of its own (SEED=n for known ones).
 sim := node_modules/.bin/node test/sim/main.ts
 
-# Of the simulations a fresh share, as many as fit into that time.
+# Ten million inputs of each kind are about an hour and a half of one core.
+fuzz := node_modules/.bin/node test/fuzz/main.ts
+
+# Of the simulations and of the fuzzers' inputs a fresh share, as many as fit into that time.
 test: prepare
 	@npm run --silent check
 	@$(sim) --seeds 1000 --minutes 15 --seconds 45
+	@$(fuzz) --seconds 10
 	@npm test --silent
 
 check: $(installed)
@@ -108,6 +113,9 @@ sim: $(installed)
 
 sim-planted: $(installed)
 	@$(sim) --planted --minutes 30 --seed $(or $(SEED),1)
+
+fuzz: $(installed)
+	@$(fuzz) --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
 
 clean:
 	@rm -rf node_modules .tap .tools coverage global/web/dist
