@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost drill drill-once drill-short sim sim-planted fuzz clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted fuzz clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -17,6 +17,7 @@ help:
 	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
 	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them; bench-cost: what a scrape costs its target"
 	@echo "make bench-scrape 5,000 servers, side by side with vmagent and Prometheus' agent (SCENARIO=100@15 PEERS=vmagent WINDOW=60 OUT=file)"
+	@echo "make bench-limit  how many targets one secondary carries before a scrape is late"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
@@ -86,6 +87,9 @@ bench-parse: $(installed)
 
 bench-codec: $(installed)
 	@$(node) test/bench/codec.ts
+
+bench-limit: $(installed)
+	@$(node) test/bench/scrape/limit.ts $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(WINDOW),--window=$(WINDOW))
 
 SCENARIO ?=
 PEERS ?=

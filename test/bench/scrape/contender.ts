@@ -8,6 +8,8 @@ export interface Course {
   readonly scenario: Scenario;
   readonly groups: readonly TargetGroup[];
   readonly targets: number;
+  /** Of the authority of the targets' certificate, where they have one. */
+  readonly caFile: string | undefined;
   readonly say: (sentence: string) => void;
 }
 
@@ -24,6 +26,8 @@ export interface WireBytes {
 /** Since the start, as the process itself counts. */
 export interface OwnCount {
   readonly failed: number;
+  /** Scrapes that began over 250 ms after their slot, where it counts them. */
+  readonly late?: number;
   /** What failed and how often, for people. */
   readonly failures: Readonly<Record<string, number>>;
 }

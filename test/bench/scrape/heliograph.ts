@@ -4,9 +4,9 @@
 // There is no hub and no global; a stand-in says on the back channel what a global would, so that batches become durable and
 // leave the spool.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { call, getJson } from "#/cli/http.ts";
 import { findTool } from "#/cli/tools.ts";
 import { systemClock } from "#/lib/clock/clock.ts";
@@ -18,9 +18,16 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { connectNats } from "#/lib/wire/jetstream.ts";
 import { readTls } from "#/lib/wire/tls.ts";
-import { type Contender, type Course, samplesOf, type WireBytes } from "#/test/bench/scrape/contender.ts";
+import {
+  type Contender,
+  type Course,
+  type OwnCount,
+  type Running,
+  samplesOf,
+  type WireBytes,
+} from "#/test/bench/scrape/contender.ts";
 import { type Member, tailOf } from "#/test/bench/scrape/crew.ts";
-import { metricRelabelConfigs } from "#/test/bench/scrape/scenario.ts";
+import { scrapeConfigOf, type TargetGroup } from "#/test/bench/scrape/scenario.ts";
 import { makeAuthority, type TestAuthority } from "#/test/support/certificates.ts";
 import { launcher } from "#/test/support/command.ts";
 import { freePort } from "#/test/support/port.ts";
@@ -50,87 +57,100 @@ interface TargetsAnswer {
 
 /** `secondaryEnv`: to profile it, say. */
 export function heliographContender(secondaryEnv: Readonly<Record<string, string>>): Contender {
-  return {
-    name: "heliograph",
-    async start(course) {
-      const { crew, say, scenario } = course;
-      const authority = await makeAuthority();
-      const relay = await startRelay();
-      const closers: (() => Promise<void>)[] = [() => authority.close(), () => relay.close()];
-      const close = async () => {
-        for (const closer of closers.splice(0).reverse()) await closer();
-      };
-      try {
-        const ports = {
-          nats: await freePort(),
-          http: await freePort(),
-          grpc: await freePort(),
-          page: await freePort(),
-        };
-        relay.targetPort = ports.grpc;
-        const topologyFile = join(crew.dir, "topology.yaml");
-        const topology = await writeTopology(topologyFile, course, authority, { ...ports, relay: relay.port });
-        const member = (tier: string, name: string, env?: Readonly<Record<string, string>>): Member => {
-          const args = [tier, "--topology", topologyFile, "--name", name, "--data", join(crew.dir, name)];
-          const started = crew.start(name, launcher, args, env && { env });
-          closers.push(() => started.end());
-          return started;
-        };
-        closers.push(await startNats(course, topology, authority, ports.nats));
-        closers.push(await standInForGlobal(authority, ports.nats));
-        const primary = member("primary", names.primary);
-        const page = `http://127.0.0.1:${ports.page}`;
-        await until("the primary to be ready", startMsMax, async () => {
-          const { status } = await call(`http://127.0.0.1:${ports.http}/-/ready`, { timeoutMs });
-          return status === 200 ? true : undefined;
-        }).catch((error: Error) => fail(error, primary));
-        const secondary = member("secondary", names.secondary, secondaryEnv);
-        await until(`${course.targets} targets at the secondary`, startMsMax, async () => {
-          const { body } = await call(`${page}/metrics`, { timeoutMs });
-          return samplesOf(body, "heliograph_secondary_targets").get("") === course.targets ? true : undefined;
-        }).catch((error: Error) => fail(error, secondary));
-        say(`The secondary has its ${course.targets} targets.`);
-        return {
-          version,
-          pid: secondary.pid,
-          logFile: secondary.logFile,
-          ended: () => secondary.ended() ?? primary.ended(),
-          wireBytes: async () => relay.count(),
-          async ownCount() {
-            const { body } = await call(`${page}/metrics`, { timeoutMs });
-            const outcomes = [...samplesOf(body, "heliograph_secondary_scrapes_total")]
-              .map(([labels, count]) => [/outcome="(.*)"/.exec(labels)?.[1] ?? labels, count] as const)
-              .filter(([outcome]) => outcome !== "stored");
-            const failed = outcomes.reduce((sum, [, count]) => sum + count, 0);
-            return { failed, failures: Object.fromEntries(outcomes) };
-          },
-          async dueMs() {
-            const { data } = await getJson<TargetsAnswer>(`${page}/api/v1/targets`, { timeoutMs });
-            const { intervalMs } = scenario;
-            const slots = new Map(
-              data.activeTargets.map(({ heliograph: { id }, scrapeUrl }) => [
-                new URL(scrapeUrl).host,
-                { id, intervalMs },
-              ]),
-            );
-            return (address, beganMs) => {
-              const target = slots.get(address)!;
-              // A few ms early is its slot too.
-              return slotTimeMs(target, slotAt(target, beganMs + earlyMs));
-            };
-          },
-          close,
-        };
-      } catch (error) {
-        await close();
-        throw error;
-      }
-    },
+  return { name: "heliograph", start: (course) => startHeliograph(course, secondaryEnv) };
+}
+
+export interface RunningHeliograph extends Running {
+  ownCount(): Promise<OwnCount & { readonly late: number }>;
+  /** Resolves when the secondary has other targets, so many. */
+  retarget(groups: readonly TargetGroup[], targets: number): Promise<void>;
+}
+
+export async function startHeliograph(
+  course: Course,
+  secondaryEnv: Readonly<Record<string, string>>,
+): Promise<RunningHeliograph> {
+  const { crew, say, scenario } = course;
+  const authority = await makeAuthority();
+  const relay = await startRelay();
+  const closers: (() => Promise<void>)[] = [() => authority.close(), () => relay.close()];
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer();
   };
+  try {
+    const ports = {
+      nats: await freePort(),
+      http: await freePort(),
+      grpc: await freePort(),
+      page: await freePort(),
+    };
+    relay.targetPort = ports.grpc;
+    const topologyFile = join(crew.dir, "topology.yaml");
+    const topology = await writeTopology(topologyFile, course, authority, { ...ports, relay: relay.port });
+    const member = (tier: string, name: string, env?: Readonly<Record<string, string>>): Member => {
+      const args = [tier, "--topology", topologyFile, "--name", name, "--data", join(crew.dir, name)];
+      const started = crew.start(name, launcher, args, env && { env });
+      closers.push(() => started.end());
+      return started;
+    };
+    closers.push(await startNats(course, topology, authority, ports.nats));
+    closers.push(await standInForGlobal(authority, ports.nats));
+    const primary = member("primary", names.primary);
+    const page = `http://127.0.0.1:${ports.page}`;
+    await until("the primary to be ready", startMsMax, async () => {
+      const { status } = await call(`http://127.0.0.1:${ports.http}/-/ready`, { timeoutMs });
+      return status === 200 ? true : undefined;
+    }).catch((error: Error) => fail(error, primary));
+    const secondary = member("secondary", names.secondary, secondaryEnv);
+    const has = async (targets: number) => {
+      await until(`${targets} targets at the secondary`, startMsMax, async () => {
+        const { body } = await call(`${page}/metrics`, { timeoutMs });
+        return samplesOf(body, "heliograph_secondary_targets").get("") === targets ? true : undefined;
+      }).catch((error: Error) => fail(error, secondary));
+    };
+    await has(course.targets);
+    say(`The secondary has its ${course.targets} targets.`);
+    return {
+      version,
+      pid: secondary.pid,
+      logFile: secondary.logFile,
+      ended: () => secondary.ended() ?? primary.ended(),
+      wireBytes: async () => relay.count(),
+      async ownCount() {
+        const { body } = await call(`${page}/metrics`, { timeoutMs });
+        const outcomes = [...samplesOf(body, "heliograph_secondary_scrapes_total")]
+          .map(([labels, count]) => [/outcome="(.*)"/.exec(labels)?.[1] ?? labels, count] as const)
+          .filter(([outcome]) => outcome !== "stored");
+        const failed = outcomes.reduce((sum, [, count]) => sum + count, 0);
+        const late = samplesOf(body, "heliograph_secondary_late_scrapes_total").get("") ?? 0;
+        return { failed, late, failures: Object.fromEntries(outcomes) };
+      },
+      async dueMs() {
+        const { data } = await getJson<TargetsAnswer>(`${page}/api/v1/targets`, { timeoutMs });
+        const { intervalMs } = scenario;
+        const slots = new Map(
+          data.activeTargets.map(({ heliograph: { id }, scrapeUrl }) => [new URL(scrapeUrl).host, { id, intervalMs }]),
+        );
+        return (address, beganMs) => {
+          const target = slots.get(address)!;
+          // A few ms early is its slot too.
+          return slotTimeMs(target, slotAt(target, beganMs + earlyMs));
+        };
+      },
+      async retarget(groups, targets) {
+        await writeTargets(crew.dir, groups);
+        await has(targets);
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
 }
 
 /** Scrapes that are due soon are begun together, so that some begin before their slot. */
-const earlyMs = 60;
+const earlyMs = 20;
 
 function fail(error: Error, { logFile, name, ended }: Member): never {
   throw new Error(`${error.message} (${name} ${ended() ?? "runs"}):\n${tailOf(logFile)}`, { cause: error });
@@ -138,7 +158,7 @@ function fail(error: Error, { logFile, name, ended }: Member): never {
 
 async function writeTopology(
   file: string,
-  { groups, scenario }: Course,
+  { caFile, crew, groups, scenario }: Course,
   authority: TestAuthority,
   ports: {
     readonly nats: number;
@@ -185,15 +205,28 @@ async function writeTopology(
           },
         ],
         secondaries: [{ name: names.secondary, capacity: 100_000, http: { listen: loopback(ports.page) } }],
-        scrape_configs: [{ job_name: "node", metric_relabel_configs: metricRelabelConfigs, static_configs: groups }],
+        scrape_configs: [{ ...scrapeConfigOf(caFile), file_sd_configs: [{ files: [targetsFile(crew.dir)] }] }],
       },
     ],
   };
   const text = JSON.stringify(described);
   await writeFile(file, text);
+  await writeTargets(crew.dir, groups);
   const { problems, topology } = parseTopology(text, file);
   if (!topology) throw new Error(`the topology is wrong:\n${problems.map(formatProblem).join("\n")}`);
   return topology;
+}
+
+function targetsFile(dir: string): string {
+  return join(dir, "targets", "node.json");
+}
+
+/** It appears whole, because it is watched. */
+async function writeTargets(dir: string, groups: readonly TargetGroup[]): Promise<void> {
+  const file = targetsFile(dir);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.new`, JSON.stringify(groups));
+  await rename(`${file}.new`, file);
 }
 
 async function startNats({ crew, say }: Course, topology: Topology, authority: TestAuthority, port: number) {

@@ -5,7 +5,6 @@
 // the process that scrapes is measured, by its user and system time over a steady window, so that other work on the machine
 // disturbs little.
 
-import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { loadavg, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -14,14 +13,16 @@ import { addressOfTarget } from "#/cli/fleet/values.ts";
 import type { Contender, Course } from "#/test/bench/scrape/contender.ts";
 import { type Crew, openCrew } from "#/test/bench/scrape/crew.ts";
 import { heliographContender } from "#/test/bench/scrape/heliograph.ts";
+import { commitOf, descriptorsAllowed, machineOf } from "#/test/bench/scrape/machine.ts";
 import { type Measurement, measure } from "#/test/bench/scrape/measure.ts";
 import { prometheusContender, vmagentContender } from "#/test/bench/scrape/peers.ts";
-import { machineOf, type ScenarioReport, tableOf, verdictsOf } from "#/test/bench/scrape/report.ts";
-import { groupsOf, type Scenario, scenarios, seriesKept } from "#/test/bench/scrape/scenario.ts";
+import { type ScenarioReport, tableOf, verdictsOf } from "#/test/bench/scrape/report.ts";
+import { groupsOf, type Scenario, scenarios, seriesKept, tlsServerName } from "#/test/bench/scrape/scenario.ts";
 import { firstAddress, type TargetsReady } from "#/test/bench/scrape/targets.ts";
+import { makeAuthority } from "#/test/support/certificates.ts";
 
 const help = `make bench-scrape [SCENARIO=100@15,1000@15] [PEERS=vmagent,prometheus] [WINDOW=60] [WARMUP=40] [TARGETS=5000] [OUT=file.json]
-  SCENARIO  of ${scenarios.map(({ name }) => name).join(", ")}; all unless given
+  SCENARIO  of ${scenarios.map(({ name }) => name).join(", ")}; those without TLS unless given
   PEERS     of vmagent, prometheus, none; by default vmagent, and prometheus for 100@15
   WINDOW    seconds that are measured; WARMUP seconds before
   PROFILE   a folder where the secondary leaves a CPU profile`;
@@ -54,7 +55,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${help}\n`);
     return 0;
   }
-  const wanted = values.scenario === "" ? scenarios.map(({ name }) => name) : values.scenario.split(",");
+  const wanted =
+    values.scenario === "" ? scenarios.filter(({ tls }) => !tls).map(({ name }) => name) : values.scenario.split(",");
   const chosen = wanted.map((name) => scenarios.find((known) => known.name === name) ?? unknown("SCENARIO", name));
   const targets = Number(values.targets);
   checkDescriptors(targets);
@@ -139,9 +141,12 @@ async function runScenario(
   const own = join(dir, scenario.name);
   await mkdir(own);
   const crew: Crew = openCrew(own);
+  const authority = scenario.tls && (await makeAuthority());
   try {
+    const files = await authority?.issue("targets", undefined, `DNS:${tlsServerName}`);
     const program = join(import.meta.dirname, "targets.ts");
     const args = ["--max-semi-space-size=8", program, `--targets=${targets}`, `--recording=${scenario.recording}`];
+    if (files) args.push(`--cert=${files.cert_file}`, `--key=${files.key_file}`);
     const server = crew.start("targets", process.execPath, args, { ipc: true });
     const ready = await server.message<TargetsReady>();
     const addresses = Array.from({ length: targets }, (_, i) => `${addressOfTarget(firstAddress, i)}:${ready.port}`);
@@ -153,7 +158,8 @@ async function runScenario(
       const ownDir = join(own, contender.name);
       await mkdir(ownDir);
       const ownCrew = openCrew(ownDir);
-      const course: Course = { crew: ownCrew, scenario, groups: groupsOf(addresses), targets, say };
+      const groups = groupsOf(addresses);
+      const course: Course = { crew: ownCrew, scenario, groups, targets, caFile: files?.ca_file, say };
       try {
         const options = { course, targets: server, addresses, series: ready.series, seriesKept: kept };
         const load = () => loadavg()[0]!;
@@ -169,24 +175,14 @@ async function runScenario(
     return { scenario, targets, series, seriesKept: kept, bodyBytes: bytes, changing, measurements, failed };
   } finally {
     await crew.close();
+    await authority?.close();
   }
 }
 
 /** The targets need a listener and a connection each. */
 function checkDescriptors(targets: number): void {
-  const limit = Number(execFileSync("/bin/sh", ["-c", "ulimit -n"], { encoding: "utf8" }).replace("unlimited", "1e9"));
+  const limit = descriptorsAllowed();
   const needed = targets * descriptorsPerTarget + descriptorsBeside;
   if (limit >= needed) return;
   throw new Error(`${targets} targets need ${needed} open files, and ${limit} are allowed: ulimit -n ${needed}`);
-}
-
-function commitOf(): string {
-  const git = (...args: string[]) => execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }).trim();
-  try {
-    const dirty = git("status", "--porcelain", "--untracked-files=no") !== "";
-    return `${git("rev-parse", "--short", "HEAD")}${dirty ? " and changes" : ""}`;
-  } catch {
-    // Not every copy is a checkout.
-    return "unknown";
-  }
 }

@@ -32,6 +32,8 @@ export interface Measurement {
   readonly wireBytesOut: number;
   readonly scrapesDue: number;
   readonly scrapesLate: number;
+  /** As it counts itself, where it does. */
+  readonly scrapesLateOwn?: number;
   /** Of those that were due, never seen by their target. */
   readonly scrapesMissing: number;
   readonly latenessMsMax: number;
@@ -69,7 +71,7 @@ export async function measure(contender: Contender, options: MeasureOptions): Pr
 
 async function window(contender: Contender, running: Running, options: MeasureOptions): Promise<Measurement> {
   const { course, targets } = options;
-  const failedBefore = await running.ownCount();
+  const ownBefore = await running.ownCount();
   const dueMs = await running.dueMs?.();
   await targets.message<Arrivals>("arrivals");
   await running.wireBytes();
@@ -82,7 +84,7 @@ async function window(contender: Contender, running: Running, options: MeasureOp
   const untilMs = performance.timeOrigin + performance.now();
   const wire = await running.wireBytes();
   const arrivals = await targets.message<Arrivals>("arrivals");
-  const failedAfter = await running.ownCount();
+  const ownAfter = await running.ownCount();
 
   const windowMs = untilMs - fromMs;
   const times = arrivals.map((list) => list.filter((timeMs) => timeMs >= fromMs && timeMs < untilMs));
@@ -92,8 +94,8 @@ async function window(contender: Contender, running: Running, options: MeasureOp
   const { intervalMs } = course.scenario;
   const lateness = latenessOf(times, options.addresses, intervalMs, dueMs);
   const failures: Record<string, number> = {};
-  for (const [why, count] of Object.entries(failedAfter.failures)) {
-    const more = count - (failedBefore.failures[why] ?? 0);
+  for (const [why, count] of Object.entries(ownAfter.failures)) {
+    const more = count - (ownBefore.failures[why] ?? 0);
     if (more > 0) failures[why] = more;
   }
   return {
@@ -117,10 +119,11 @@ async function window(contender: Contender, running: Running, options: MeasureOp
     wireBytesOut: wire.out,
     scrapesDue: lateness.due,
     scrapesLate: lateness.late,
+    ...(ownAfter.late !== undefined && { scrapesLateOwn: ownAfter.late - (ownBefore.late ?? 0) }),
     scrapesMissing: lateness.missing,
     latenessMsMax: lateness.max,
     latenessMsMedian: lateness.median,
-    scrapesFailed: Math.max(0, failedAfter.failed - failedBefore.failed),
+    scrapesFailed: Math.max(0, ownAfter.failed - ownBefore.failed),
     failures,
     load: options.load(),
     targetsCpuShare: (targetsAfter.cpuUs - targetsBefore.cpuUs) / 1000 / windowMs,
@@ -149,7 +152,7 @@ interface Lateness {
  * How long after its time each scrape came. Where a contender does not say when a target is due, its time is that of the target's
  * earliest scrape, one interval after the other.
  */
-function latenessOf(
+export function latenessOf(
   times: readonly Float64Array[],
   addresses: readonly string[],
   intervalMs: number,

@@ -8,7 +8,7 @@ import { call, getJson } from "#/cli/http.ts";
 import { findTool } from "#/cli/tools.ts";
 import { type Contender, type Course, type OwnCount, type Running, samplesOf } from "#/test/bench/scrape/contender.ts";
 import { type Member, tailOf } from "#/test/bench/scrape/crew.ts";
-import { metricRelabelConfigs } from "#/test/bench/scrape/scenario.ts";
+import { scrapeConfigOf } from "#/test/bench/scrape/scenario.ts";
 import type { SinkCount } from "#/test/bench/scrape/sink.ts";
 import { freePort } from "#/test/support/port.ts";
 import { until } from "#/test/support/world.ts";
@@ -70,7 +70,7 @@ export const prometheusContender: Contender = {
   },
 };
 
-async function prepare({ crew, groups, scenario }: Course, name: string, program: string) {
+async function prepare({ caFile, crew, groups, scenario }: Course, name: string, program: string) {
   const sinkMember = crew.start(`${name}-sink`, process.execPath, [join(import.meta.dirname, "sink.ts")], {
     ipc: true,
   });
@@ -85,7 +85,7 @@ async function prepare({ crew, groups, scenario }: Course, name: string, program
       scrape_timeout: timeout,
       external_labels: { datacenter: "bench", region: "bench" },
     },
-    scrape_configs: [{ job_name: "node", metric_relabel_configs: metricRelabelConfigs, static_configs: groups }],
+    scrape_configs: [{ ...scrapeConfigOf(caFile), static_configs: groups }],
     // vmagent is told by an option.
     ...(name === "prometheus" && { remote_write: [{ url: sink.url }] }),
   };

@@ -1,6 +1,5 @@
 // What came out, for people and for programs.
 
-import { arch, cpus, release, totalmem } from "node:os";
 import type { Measurement } from "#/test/bench/scrape/measure.ts";
 import { type Scenario, wireBytesFirm, wireBytesReach } from "#/test/bench/scrape/scenario.ts";
 
@@ -15,12 +14,6 @@ export interface ScenarioReport {
   readonly measurements: readonly Measurement[];
   /** Contenders that could not be measured, and why. */
   readonly failed: Readonly<Record<string, string>>;
-}
-
-export function machineOf(): string {
-  const known = cpus();
-  const memory = (totalmem() / 2 ** 30).toFixed(1);
-  return `${known.length} × ${known[0]?.model.trim()} (${arch()}), ${memory} GiB, Linux ${release()}, Node ${process.version}`;
 }
 
 export function tableOf(report: ScenarioReport): string {
@@ -40,7 +33,8 @@ export function tableOf(report: ScenarioReport): string {
     row("  of them compressed samples", (m) => m.wirePayloadBytesPerSample.toFixed(3)),
     row("  and the answers to them", (m) => m.wireBytesBackPerSample.toFixed(4)),
     row("scrapes in the window", (m) => String(m.scrapes)),
-    row("later than 250 ms", (m) => String(m.scrapesLate)),
+    row("later than 250 ms, as the target saw it", (m) => String(m.scrapesLate)),
+    row("  by its own count", (m) => m.scrapesLateOwn?.toString() ?? ""),
     row("lateness, ms: median, most", (m) => `${m.latenessMsMedian.toFixed(1)}, ${m.latenessMsMax.toFixed(0)}`),
     row("never came", (m) => String(m.scrapesMissing)),
     row("failed", (m) => `${m.scrapesFailed}${Object.entries(m.failures).map(([why, n]) => ` ${why} ${n}`)}`),

@@ -6,6 +6,7 @@ export interface Scenario {
   readonly name: string;
   readonly recording: RecordingName;
   readonly intervalMs: number;
+  readonly tls?: true;
   /** The firm and the reach figures of CPU and memory, as shares of vmagent's, where there are any. */
   readonly cpu?: { readonly firm: number; readonly reach: number };
   readonly memory?: { readonly firm: number; readonly reach: number };
@@ -27,7 +28,21 @@ export const scenarios: readonly Scenario[] = [
     memory: { firm: 1 / 2, reach: 1 / 3 },
   },
   { name: "100@1", recording: "100@1s", intervalMs: 1000 },
+  { name: "100@15-tls", recording: "100@15s", intervalMs: 15_000, tls: true },
+  { name: "1000@15-tls", recording: "961@15s", intervalMs: 15_000, tls: true },
 ];
+
+/** What a scrape config says of them, in the words of all who scrape; `caFile` where they speak TLS. */
+export function scrapeConfigOf(caFile: string | undefined) {
+  return {
+    job_name: "node",
+    metric_relabel_configs: metricRelabelConfigs,
+    ...(caFile !== undefined && { scheme: "https", tls_config: { ca_file: caFile, server_name: tlsServerName } }),
+  };
+}
+
+/** In the one certificate of all targets. */
+export const tlsServerName = "targets.bench";
 
 /** Wire bytes a sample, everything included. */
 export const wireBytesFirm = 1.1;

@@ -6,7 +6,9 @@
 // Content-Length and connections are kept. It ends with its parent.
 
 import { Buffer } from "node:buffer";
+import { readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
+import { createSecureContext, createServer as createTlsServer } from "node:tls";
 import { parseArgs } from "node:util";
 import { addressOfTarget } from "#/cli/fleet/values.ts";
 import { type RecordingName, readRecording } from "#/test/bench/recording.ts";
@@ -40,6 +42,8 @@ async function serve(): Promise<void> {
       recording: { type: "string", default: "100@15s" },
       first: { type: "string", default: firstAddress },
       port: { type: "string", default: "0" },
+      cert: { type: "string", default: "" },
+      key: { type: "string", default: "" },
     },
   });
   const replay = replayOf(await readRecording(options.recording as RecordingName));
@@ -47,9 +51,13 @@ async function serve(): Promise<void> {
   const arrivals: number[][] = Array.from({ length: count }, () => []);
   const scrapes = new Uint32Array(count);
   const answer = answering(replay);
+  const secure = options.cert !== "" && {
+    noDelay: true,
+    secureContext: createSecureContext({ cert: readFileSync(options.cert), key: readFileSync(options.key) }),
+  };
   let port = Number(options.port);
   for (let target = 0; target < count; target++) {
-    const server = createServer({ noDelay: true }, (socket) => {
+    const serveOn = (socket: Socket) => {
       socket.on("error", () => socket.destroy());
       let open = "";
       socket.on("data", (piece: Buffer) => {
@@ -60,7 +68,8 @@ async function serve(): Promise<void> {
         arrivals[target]!.push(performance.timeOrigin + performance.now());
         answer(socket, target, scrapes[target]!++);
       });
-    });
+    };
+    const server = secure ? createTlsServer(secure, serveOn) : createServer({ noDelay: true }, serveOn);
     port = await new Promise<number>((resolve, reject) => {
       server.once("error", reject);
       server.listen({ host: addressOfTarget(options.first, target), port, backlog: 16 }, () =>
