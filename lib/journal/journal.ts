@@ -177,9 +177,14 @@ export class Journal {
     return place;
   }
 
+  /** False: wait for `room` before the next `append`. */
+  get hasRoom(): boolean {
+    return this.#partBytes <= bufferBytesMax / 2 || this.#closed;
+  }
+
   /** Resolves when `append` would not find the buffer full, or the signal aborts. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.#partBytes > bufferBytesMax / 2 && !this.#closed && !signal.aborted) {
+    while (!this.hasRoom && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const wake = () => {
           signal.removeEventListener("abort", wake);

@@ -18,7 +18,7 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
 import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
-import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
+import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
 import {
@@ -32,7 +32,7 @@ import {
 import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import type { Head } from "#/lib/store/head.ts";
-import type { Registry } from "#/lib/telemetry/registry.ts";
+import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
 
 /**
  * The journal must rebuild what decoders refer to, not the head alone: a target's keyframe comes every 5 minutes, and names
@@ -113,6 +113,7 @@ export class Replica {
   readonly #runParts: RunParts;
   readonly #layouts = new LayoutCache();
   readonly #tally: Tally;
+  readonly #entries: Readonly<Record<LogKind, Counter>>;
   readonly #problems: ReplicaProblem[] = [];
   readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
   readonly #durableCallbacks: (() => void)[] = [];
@@ -143,6 +144,13 @@ export class Replica {
     this.#options = options;
     this.#label = { datacenter: options.datacenter };
     this.#tally = new Tally(options.clock);
+    const entriesOf = (kind: LogKind) =>
+      options.metrics.counter("heliograph_replica_entries_total", { datacenter: options.datacenter, kind });
+    this.#entries = {
+      batch: entriesOf("batch"),
+      generation: entriesOf("generation"),
+      heartbeat: entriesOf("heartbeat"),
+    };
     this.#runParts = {
       decode: (decoder, batch) => this.#decode(decoder, batch),
       reread: (place) => this.#reread(place),
@@ -220,9 +228,10 @@ export class Replica {
             break;
           }
           if (next.done) break;
-          await this.#journal.room(signal);
+          if (!this.#journal.hasRoom) await this.#journal.room(signal);
           if (signal.aborted) break;
-          await this.#take(next.value);
+          const taking = this.#take(next.value);
+          if (taking) await taking;
           after = this.#position;
           if (this.#samplesThisTurn >= samplesPerTurn) await this.#turn();
         }
@@ -306,18 +315,18 @@ export class Replica {
   }
 
   /** A new entry: refuses what was read before, journals it, and applies it. */
-  async #take(entry: LogEntry): Promise<void> {
+  #take(entry: LogEntry): Promise<void> | undefined {
     if (this.#position === undefined && entry.position.sequence > 1) {
       this.#joiningUntilMs = this.#options.clock.nowMs() + joiningMs;
     }
     if (this.#isRepeat(entry)) {
       this.#position = entry.position;
-      return;
+      return undefined;
     }
     // Should a segment begin here, its checkpoint says what was before this entry.
     const place = this.#journal.append(encodeEntry(entry));
-    this.#options.metrics.add("heliograph_replica_entries_total", 1, { ...this.#label, kind: entry.kind });
-    await this.#apply(entry, place);
+    this.#entries[entry.kind].add(1);
+    return this.#apply(entry, place);
   }
 
   #isRepeat(entry: LogEntry): boolean {
