@@ -3,7 +3,7 @@
 // The operating system is asked through a probe that `main.ts` makes, so that several tiers can run in one process of a
 // simulation without each claiming the whole process for itself.
 
-import { monitorEventLoopDelay } from "node:perf_hooks";
+import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
@@ -15,6 +15,8 @@ export interface ProcessProbe {
   readonly startTimeSeconds: number;
   /** The longest delay since the last call. */
   eventLoopDelaySeconds(): number;
+  /** For which the main thread's event loop did not wait. */
+  eventLoopBusySeconds(): number;
   close(): void;
 }
 
@@ -38,6 +40,7 @@ export function systemProcessProbe(): ProcessProbe {
       delay.reset();
       return longestSeconds;
     },
+    eventLoopBusySeconds: () => performance.eventLoopUtilization().active / 1000,
     close: () => delay.disable(),
   };
 }
@@ -54,5 +57,6 @@ export function exposeProcess(
     metrics.set("heliograph_process_resident_memory_bytes", probe.residentBytes());
     metrics.set("heliograph_process_start_time_seconds", probe.startTimeSeconds);
     metrics.set("heliograph_event_loop_delay_seconds", probe.eventLoopDelaySeconds());
+    metrics.set("heliograph_event_loop_busy_seconds_total", probe.eventLoopBusySeconds(), { thread: "main" });
   });
 }

@@ -39,12 +39,27 @@ export interface Registry {
   get(name: MetricName, labels?: MetricLabels): number;
   /** Called before each exposition, to set gauges that are cheaper to read than to keep. */
   onCollect(collect: () => void): void;
+  /** What was counted since the last call, gauges as what they moved by; series without any are told once. */
+  takeChanges(): MetricChanges;
+  /**
+   * Adds what another thread's registry took. So a series is the sum over the threads: a gauge may be added up, or be set by one
+   * of them, but not both.
+   */
+  addChanges(changes: MetricChanges): void;
   /** The exposition, text format 0.0.4. Metrics that this process never touched and that have labels are left out. */
   expose(): string;
 }
 
+/** Plain data, which can be sent to another thread. Series are named by their labels as they are written. */
+export interface MetricChanges {
+  readonly values: readonly (readonly [name: MetricName, key: string, by: number])[];
+  readonly histograms: readonly (readonly [name: MetricName, key: string, counts: Float64Array, sum: number])[];
+}
+
 class Cell implements Counter {
   value = 0;
+  /** The value when changes were last taken; undefined before. */
+  taken: number | undefined;
 
   add(amount: number): void {
     this.value += amount;
@@ -55,6 +70,8 @@ class Histogram implements HistogramSeries {
   readonly counts: Float64Array;
   readonly #bounds: readonly number[];
   sum = 0;
+  /** As it was when changes were last taken; undefined before. */
+  taken: { readonly counts: Float64Array; readonly sum: number } | undefined;
 
   constructor(bounds: readonly number[]) {
     this.#bounds = bounds;
@@ -83,15 +100,19 @@ export function createRegistry(options: { readonly tier: "secondary" | "primary"
     labels: MetricLabels,
     make: () => T,
   ): { readonly series: Map<string, T>; readonly key: string; readonly found: T } {
-    const declared = declarationOf(name);
     if (!relevant.has(name)) assert(false, `${name} is not declared for the tier ${options.tier}`);
+    return seriesAt(all, name, keyOf(name, declarationOf(name).labels, labels), make);
+  }
+  function seriesAt<T>(all: Map<MetricName, Map<string, T>>, name: MetricName, wanted: string, make: () => T) {
     let series = all.get(name);
     if (!series) all.set(name, (series = new Map()));
-    let key = keyOf(name, declared.labels, labels);
+    let key = wanted;
     let found = series.get(key);
     if (found === undefined) {
       if (series.size >= seriesPerMetricMax) {
-        key = declared.labels.map((label) => `${label}="other"`).join(",");
+        key = declarationOf(name)
+          .labels.map((label) => `${label}="other"`)
+          .join(",");
         found = series.get(key);
       }
       if (found === undefined) series.set(key, (found = make()));
@@ -99,8 +120,9 @@ export function createRegistry(options: { readonly tier: "secondary" | "primary"
     return { series, key, found };
   }
   const cellOf = (name: MetricName, labels: MetricLabels) => seriesOf(values, name, labels, () => new Cell()).found;
+  const newHistogram = (name: MetricName) => new Histogram(declarationOf(name).buckets ?? []);
   const histogramOf = (name: MetricName, labels: MetricLabels) =>
-    seriesOf(histograms, name, labels, () => new Histogram(declarationOf(name).buckets ?? [])).found;
+    seriesOf(histograms, name, labels, () => newHistogram(name)).found;
 
   const registry: Registry = {
     add(name, amount = 1, labels = {}) {
@@ -128,6 +150,18 @@ export function createRegistry(options: { readonly tier: "secondary" | "primary"
     onCollect(collect) {
       collectors.push(collect);
     },
+    takeChanges() {
+      for (const collect of collectors) collect();
+      return { values: changedValues(values), histograms: changedHistograms(histograms) };
+    },
+    addChanges(changes) {
+      for (const [name, key, by] of changes.values) seriesAt(values, name, key, () => new Cell()).found.value += by;
+      for (const [name, key, counts, sum] of changes.histograms) {
+        const { found } = seriesAt(histograms, name, key, () => newHistogram(name));
+        for (const [i, count] of counts.entries()) found.counts[i]! += count;
+        found.sum += sum;
+      }
+    },
     expose() {
       for (const collect of collectors) collect();
       let text = "";
@@ -143,6 +177,32 @@ export function createRegistry(options: { readonly tier: "secondary" | "primary"
     },
   };
   return registry;
+}
+
+function changedValues(all: ReadonlyMap<MetricName, ReadonlyMap<string, Cell>>): MetricChanges["values"] {
+  const changed: [MetricName, string, number][] = [];
+  for (const [name, series] of all) {
+    for (const [key, cell] of series) {
+      if (cell.value === cell.taken) continue;
+      changed.push([name, key, cell.value - (cell.taken ?? 0)]);
+      cell.taken = cell.value;
+    }
+  }
+  return changed;
+}
+
+function changedHistograms(all: ReadonlyMap<MetricName, ReadonlyMap<string, Histogram>>): MetricChanges["histograms"] {
+  const changed: [MetricName, string, Float64Array, number][] = [];
+  for (const [name, series] of all) {
+    for (const [key, histogram] of series) {
+      const { counts, sum, taken } = histogram;
+      const by = taken ? counts.map((count, i) => count - taken.counts[i]!) : counts.slice();
+      if (taken && by.every((count) => count === 0)) continue;
+      changed.push([name, key, by, sum - (taken?.sum ?? 0)]);
+      histogram.taken = { counts: counts.slice(), sum };
+    }
+  }
+  return changed;
 }
 
 /** Counting happens thousands of times a second, so nothing is made here but the key. */

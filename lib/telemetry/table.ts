@@ -42,7 +42,13 @@ export const metricTable = {
     type: "gauge",
     tiers: everyTier,
     labels: [],
-    help: "The longest time since the last exposition for which the event loop was not free.",
+    help: "The longest time since the last exposition for which the main thread's event loop was not free.",
+  },
+  heliograph_event_loop_busy_seconds_total: {
+    type: "counter",
+    tiers: everyTier,
+    labels: ["thread"],
+    help: "Time for which a thread's event loop had something to do: at one second a second its core is the limit. A secondary with threads has main and shard-0 and so on.",
   },
 
   heliograph_secondary_targets: {

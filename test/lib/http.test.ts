@@ -57,6 +57,7 @@ t.test("the process tells its CPU, memory, start and delays from the probe it wa
       residentBytes: () => 4096,
       startTimeSeconds: 1700000000,
       eventLoopDelaySeconds: () => 0.25,
+      eventLoopBusySeconds: () => 1.5,
       close() {},
     },
   );

@@ -62,6 +62,42 @@ t.test("histograms count into cumulative buckets", (t) => {
   t.end();
 });
 
+t.test("what the registries of two threads counted is one sum in a third, taken as often as one likes", (t) => {
+  const whole = createRegistry({ tier: "secondary" });
+  const parts = [createRegistry({ tier: "secondary" }), createRegistry({ tier: "secondary" })] as const;
+  const send = () => {
+    for (const part of parts) whole.addChanges(structuredClone(part.takeChanges()));
+  };
+  let targets = 5;
+  parts[0].onCollect(() => parts[0].set("heliograph_secondary_targets", targets));
+  parts[1].set("heliograph_secondary_targets", 3);
+  parts[0].counter("heliograph_secondary_scrapes_total", { outcome: "stored" });
+  send();
+  t.equal(whole.get("heliograph_secondary_targets"), 8);
+  t.match(whole.expose(), 'heliograph_secondary_scrapes_total{outcome="stored"} 0\n', "what is there with 0 is told");
+
+  targets = 2;
+  whole.add("heliograph_secondary_samples_total", 1);
+  parts[0].add("heliograph_secondary_samples_total", 10);
+  parts[1].add("heliograph_secondary_samples_total", 100);
+  parts[1].add("heliograph_secondary_scrapes_total", 2, { outcome: "partial" });
+  parts[0].observe("heliograph_secondary_spool_write_seconds", 0.02);
+  parts[1].observe("heliograph_secondary_spool_write_seconds", 3);
+  send();
+  send();
+  parts[1].observe("heliograph_secondary_spool_write_seconds", 3);
+  parts[0].add("heliograph_secondary_samples_total", 1000);
+  send();
+  t.equal(whole.get("heliograph_secondary_targets"), 5);
+  t.equal(whole.get("heliograph_secondary_samples_total"), 1111);
+  t.equal(whole.get("heliograph_secondary_scrapes_total", { outcome: "partial" }), 2);
+  t.match(whole.expose(), "heliograph_secondary_spool_write_seconds_sum 6.02\n");
+  t.match(whole.expose(), "heliograph_secondary_spool_write_seconds_count 3\n");
+  t.match(whole.expose(), 'heliograph_secondary_spool_write_seconds_bucket{le="0.02"} 1\n');
+  t.same(parts[0].takeChanges(), { values: [], histograms: [] }, "nothing changed");
+  t.end();
+});
+
 t.test("a series that was found once counts as if it were found each time", (t) => {
   const registry = createRegistry({ tier: "secondary" });
   const stored = registry.counter("heliograph_secondary_scrapes_total", { outcome: "stored" });
