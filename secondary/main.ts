@@ -1,13 +1,15 @@
-// `heliograph secondary`: the only file of this tier that reads arguments, environment, signals and the real clock.
+// `heliograph secondary`: the only file of this tier that reads arguments, environment, signals and the real clock, but for the
+// clock of a thread (thread/worker.ts).
 
 import { mkdir, rename, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
 import { createHttpServer } from "#/lib/http/server.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { type ProcessContext, runService, type Service, StartRefused } from "#/lib/supervision/process.ts";
 import { exposeProcess, systemProcessProbe } from "#/lib/telemetry/process.ts";
-import { createRegistry } from "#/lib/telemetry/registry.ts";
+import { createRegistry, type Registry } from "#/lib/telemetry/registry.ts";
 import { connectPrimary } from "#/lib/wire/grpc.ts";
 import { readTls } from "#/lib/wire/tls.ts";
 import { assignmentFile } from "#/secondary/assignment.ts";
@@ -15,11 +17,14 @@ import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { proxyEnvironmentOf } from "#/secondary/scrape/http/proxy.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
+import { oneShard, type StartShards } from "#/secondary/shard.ts";
 import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
+import type { FetchSettings } from "#/secondary/thread/message.ts";
+import { threadedShards } from "#/secondary/thread/shards.ts";
 import { findSecondary } from "#/topology/find.ts";
-import { secretsOfAll } from "#/topology/http.ts";
+import { secretsByJob } from "#/topology/http.ts";
 import { loadForProcess } from "#/topology/process.ts";
-import { addressOf } from "#/topology/schema.ts";
+import { addressOf, type Secondary } from "#/topology/schema.ts";
 
 export function main(argv: readonly string[]): Promise<number> {
   return runService({ tier: "secondary", argv, env: process.env, start });
@@ -37,7 +42,6 @@ async function start(context: ProcessContext): Promise<Service> {
     name,
     primaries: datacenter.primaries.map(({ grpc }) => addressOf(grpc)),
     listen: secondary.http.listen,
-    cardinalityLimit: secondary.cardinality_limit,
     http: createHttpServer,
     store: await openStore(dataDir),
     clock,
@@ -45,15 +49,41 @@ async function start(context: ProcessContext): Promise<Service> {
     log,
     metrics,
     connect: (address) => connectPrimary({ address, ...(tls && { tls }), log }),
-    fetcher: httpFetcher({
-      clock,
-      meter: countedFetches(metrics),
-      secrets: secretsOfAll([...topology.scrape_configs, ...datacenter.scrape_configs]),
+    shards: shardsOf(secondary, context, metrics, {
+      secrets: secretsByJob([...topology.scrape_configs, ...datacenter.scrape_configs]),
       baseDir: dirname(resolve(context.topologyFile)),
       environment: proxyEnvironmentOf(process.env),
     }),
     onAssignment: assignmentKeeper(dataDir, log),
   });
+}
+
+/** One thread more than the machine has cores for would only take turns with the others. */
+function shardsOf(
+  { cardinality_limit: cardinalityLimit, threads: wanted }: Secondary,
+  { clock, log }: ProcessContext,
+  metrics: Registry,
+  fetching: FetchSettings,
+): StartShards {
+  const cores = availableParallelism();
+  const threads = Math.min(wanted, cores);
+  if (threads < wanted)
+    log.warn({ threads: wanted, cores }, "This machine has fewer cores than threads were asked for.");
+  if (threads > 1) {
+    const onDeath = (error: Error) => {
+      throw error;
+    };
+    return threadedShards({ threads, cardinalityLimit, fetching, onDeath });
+  }
+  const { baseDir, environment, secrets } = fetching;
+  const fetcher = httpFetcher({
+    clock,
+    meter: countedFetches(metrics),
+    secrets: (job, place) => secrets.get(job)?.get(place),
+    baseDir,
+    environment,
+  });
+  return oneShard({ fetcher, cardinalityLimit });
 }
 
 /**

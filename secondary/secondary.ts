@@ -1,7 +1,7 @@
 // One secondary, composed from parts that are handed in: its clock, its store, its way to the primaries and to its targets.
 // What each part does stands in its own file; here is only who hears of what.
 //
-//     generation → shard (schedule, scrape, compact) → spool → push
+//     generation → shards (schedule, scrape, compact) → spool → push
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
@@ -14,8 +14,7 @@ import { Assignment } from "#/secondary/assignment.ts";
 import { registerTargetPages } from "#/secondary/page/routes.ts";
 import { mergeParts, mergeShares } from "#/secondary/page/view.ts";
 import { Pusher } from "#/secondary/push.ts";
-import type { Fetcher } from "#/secondary/scrape/fetch.ts";
-import { type Shard, startShard } from "#/secondary/shard.ts";
+import { type StartShards, shardParts } from "#/secondary/shard.ts";
 import { Spool, type SpoolStore } from "#/secondary/spool.ts";
 import { Uplink } from "#/secondary/uplink.ts";
 
@@ -37,10 +36,8 @@ export interface SecondaryParts {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly connect: (address: string) => PrimaryClient;
-  readonly fetcher: Fetcher;
+  readonly shards: StartShards;
   readonly spoolBytesMax?: number;
-  /** Of the series of all targets together. */
-  readonly cardinalityLimit?: number;
   /** Hears each assignment that is taken, in the bytes of its format, and that on disk at the start. */
   readonly onAssignment?: (bytes: Uint8Array) => void;
 }
@@ -54,31 +51,33 @@ export interface RunningSecondary {
   close(): Promise<void>;
 }
 
-/** Owns the store and the fetcher from here on, also when it throws. */
+/** Owns the store from here on, also when it throws. */
 export async function startSecondary(parts: SecondaryParts): Promise<RunningSecondary> {
-  const { clock, datacenter, fetcher, log, metrics, name, random } = parts;
+  const { clock, datacenter, log, metrics, name, random } = parts;
   const spool = await openSpool(parts);
-  const shard: Shard = startShard(
-    {
-      datacenter,
-      secondary: name,
-      bootEpoch: spool.bootEpoch,
-      shard: 0,
-      clock,
-      log,
-      metrics,
-      sink: (batch) => spool.put(batch),
-    },
-    { fetcher, ...(parts.cardinalityLimit !== undefined && { cardinalityLimit: parts.cardinalityLimit }) },
-  );
-  const shards = [shard];
+  const shards = parts.shards({
+    datacenter,
+    secondary: name,
+    bootEpoch: spool.bootEpoch,
+    clock,
+    log,
+    metrics,
+    sink: (batch) => spool.put(batch),
+  });
+  /** All shards scrape by it or a newer one; undefined before the first. */
+  const generation = () =>
+    shards
+      .map((shard) => shard.generation)
+      .reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.min(a, b)));
   const assignment = new Assignment({
     datacenter,
     secondary: name,
     spool,
     clock,
     log,
-    onGeneration: (generation) => shard.offer(generation),
+    onGeneration(generation) {
+      for (const [shard, part] of shardParts(generation, shards.length).entries()) shards[shard]!.offer(part);
+    },
     ...(parts.onAssignment && { onBytes: parts.onAssignment }),
   });
   const pusher = new Pusher({
@@ -88,10 +87,12 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     clock,
     log,
     metrics,
-    onBacklog: () => shard.newRun("backlog"),
-    onRefused: (number) => shards[number]!.newRun("batch_lost"),
+    onBacklog() {
+      for (const shard of shards) shard.newRun("backlog");
+    },
+    onRefused: (shard) => shards[shard]!.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: (number) => shards[number]!.newRun("batch_lost") };
+  spool.events = { stored: () => pusher.stored(), lost: (shard) => shards[shard]!.newRun("batch_lost") };
   const uplink = new Uplink({
     name,
     primaries: parts.primaries,
@@ -104,19 +105,22 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     metrics,
   });
   metrics.onCollect(() => {
-    metrics.set("heliograph_secondary_generation", shard.generation ?? 0);
+    metrics.set("heliograph_secondary_generation", generation() ?? 0);
   });
 
-  const healthy = () => undefined;
-  const ready = () => (shard.generation !== undefined ? undefined : "Waiting for a primary to say what to scrape.");
+  const healthy = () => shards.map((shard) => shard.healthy()).find((reason) => reason !== undefined);
+  const ready = () => (generation() !== undefined ? undefined : "Waiting for a primary to say what to scrape.");
   const http = parts.http({ listen: parts.listen, metrics, health: { healthy, ready }, log });
+  http.app.addHook("onRequest", async ({ url }) => {
+    if (url.startsWith("/metrics")) await Promise.all(shards.map((shard) => shard.tell()));
+  });
   registerTargetPages(
     http.app,
     {
       name,
       datacenter,
       get generation() {
-        return shard.generation ?? 0;
+        return generation() ?? 0;
       },
       get primary() {
         return uplink.primary;
@@ -138,7 +142,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
   );
 
   const close = async () => {
-    await shard.close();
+    await Promise.all(shards.map((shard) => shard.close()));
     await spool.settled();
     for (let waitedMs = 0; pusher.connected && !pusher.idle && waitedMs < farewellMsMax; waitedMs += farewellLookMs) {
       await clock.sleep(farewellLookMs);
@@ -156,7 +160,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     await close();
     throw error;
   }
-  shard.start();
+  for (const shard of shards) shard.start();
   uplink.start();
   log.info({ bootEpoch: spool.bootEpoch, httpAddress }, "The secondary runs.");
   return {
@@ -170,12 +174,11 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
   };
 }
 
-async function openSpool({ clock, datacenter, fetcher, log, metrics, name, spoolBytesMax, store }: SecondaryParts) {
+async function openSpool({ clock, datacenter, log, metrics, name, spoolBytesMax, store }: SecondaryParts) {
   try {
     const bytesMax = spoolBytesMax === undefined ? {} : { bytesMax: spoolBytesMax };
     return await Spool.open({ store, datacenter, secondary: name, clock, log, metrics, ...bytesMax });
   } catch (error) {
-    fetcher.close();
     await store.close();
     throw error;
   }

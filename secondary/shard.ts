@@ -7,7 +7,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { Compactor, type RunReason } from "#/secondary/compact.ts";
 import { type Asked, findLayout, type LayoutShare, type SelectionPart, selectPart } from "#/secondary/page/view.ts";
@@ -30,6 +30,10 @@ export interface Shard {
   select(asked: Asked): Promise<SelectionPart>;
   /** Undefined when no target of this shard has it. */
   layout(id: string): Promise<LayoutShare | undefined>;
+  /** Resolves when what it counted is in the registry, or it is too busy. */
+  tell(): Promise<void>;
+  /** Undefined while fine, else the reason. */
+  healthy(): string | undefined;
   /** Ends what runs, and resolves when the sink has the last batch. May be called twice. */
   close(): Promise<void>;
 }
@@ -50,6 +54,27 @@ export interface ScrapingParts {
   readonly fetcher: Fetcher;
   /** Of the series of all targets of the shard together. */
   readonly cardinalityLimit?: number;
+}
+
+/** A secondary's shards, the first one's number 0, and each handed its own. */
+export type StartShards = (parts: Omit<ShardParts, "shard">) => readonly Shard[];
+
+/** All targets in one shard, in this thread. */
+export function oneShard(scraping: ScrapingParts): StartShards {
+  return (parts) => [startShard({ ...parts, shard: 0 }, scraping)];
+}
+
+/** The shard of a target: from digits of its id that decide neither its phase nor its keyframes. */
+export function shardOf(id: string, shards: number): number {
+  return Number.parseInt(id.slice(28), 16) % shards;
+}
+
+/** A generation in as many parts as there are shards. */
+export function shardParts(generation: Generation, shards: number): readonly Generation[] {
+  if (shards === 1) return [generation];
+  const parts = Array.from({ length: shards }, () => ({ ...generation, targets: [] as AssignedTarget[] }));
+  for (const assigned of generation.targets) parts[shardOf(assigned.target.id, shards)]!.targets.push(assigned);
+  return parts;
 }
 
 /** A shard that works in this thread. It owns the fetcher from here on. */
@@ -91,6 +116,8 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
     newRun: (reason) => compactor.newRun(reason),
     select: (asked) => selectPart(schedule.targets(), asked, clock),
     layout: async (id) => findLayout(schedule.targets(), id),
+    tell: async () => {},
+    healthy: () => undefined,
     async close() {
       await schedule.close();
       compactor.close();

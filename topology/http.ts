@@ -203,9 +203,15 @@ export function secretsOf(config: HttpConfig): ReadonlyMap<string, string> {
 }
 
 /** Of all scrape configs that a data centre has, by job and place. */
+export function secretsByJob(
+  configs: readonly (HttpConfig & { readonly job_name: string })[],
+): ReadonlyMap<string, ReadonlyMap<string, string>> {
+  return new Map(configs.map((config) => [config.job_name, secretsOf(config)]));
+}
+
 export function secretsOfAll(
   configs: readonly (HttpConfig & { readonly job_name: string })[],
 ): (job: string, place: string) => string | undefined {
-  const byJob = new Map(configs.map((config) => [config.job_name, secretsOf(config)]));
+  const byJob = secretsByJob(configs);
   return (job, place) => byJob.get(job)?.get(place);
 }

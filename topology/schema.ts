@@ -166,6 +166,9 @@ const secondarySeriesMax = 10_000_000;
 /** One target may have so many. */
 const targetSeriesMax = 100_000;
 
+/** 40,000 targets in one process; its main thread has the spool and the wire to do alone. */
+const secondaryThreadsMax = 8;
+
 const secondary = z.strictObject({
   name: processName,
   capacity: z.int().min(1).default(5000).describe("Targets that it may own."),
@@ -175,6 +178,12 @@ const secondary = z.strictObject({
     .max(secondarySeriesMax)
     .default(6_000_000)
     .describe("All its targets keep at most so many series together, and new ones beyond it are refused."),
+  threads: z
+    .int()
+    .min(1)
+    .max(secondaryThreadsMax)
+    .default(1)
+    .describe("Threads that scrape, at most one a core. More than 1 when one core is not enough for its targets."),
   http: listener.describe("Its /targets page, health and /metrics."),
 });
 

@@ -20,6 +20,7 @@ import type { NatsLink } from "#/lib/wire/jetstream.ts";
 import type { PrimaryHandlers } from "#/lib/wire/session.ts";
 import { startPrimary } from "#/primary/primary.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
+import { oneShard } from "#/secondary/shard.ts";
 import { SimDisk } from "#/test/sim/disk.ts";
 import { SimLists } from "#/test/sim/lists.ts";
 import { connect, type Door, Link } from "#/test/sim/network.ts";
@@ -246,7 +247,7 @@ export class World {
             door: () => this.#doors.get(address),
             onHeard: (message) => this.witness.heard(datacenter.name, machine.name, message),
           }),
-        fetcher: this.targets.fetcher(process),
+        shards: oneShard({ fetcher: this.targets.fetcher(process) }),
       }),
     );
   }
