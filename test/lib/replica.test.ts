@@ -14,7 +14,7 @@ import { isStale, wordsOf } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "#/lib/replica/record.ts";
 import { Replica } from "#/lib/replica/replica.ts";
-import { beyondMax, holeHeartbeatsMax, ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
+import { beyondMax, holeHeartbeatsMax } from "#/lib/replica/run.ts";
 import { Head } from "#/lib/store/head.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
@@ -592,26 +592,3 @@ t.test("a checkpoint comes back as it was written, and a later version is refuse
   t.throws(() => decodeCheckpoint({ kind: 16, payload: later }), { code: "bad_version" });
   t.end();
 });
-
-t.test(
-  "of each shard the newest run is read on; a secondary that starts anew, with fewer shards, ends all of before",
-  (t) => {
-    const parts = {} as RunParts;
-    const runs = [
-      ["s1", 1, 0, 1],
-      ["s1", 1, 0, 2],
-      ["s1", 1, 1, 1],
-      ["s2", 1, 0, 3],
-      ["s2", 1, 1, 1],
-      ["s2", 2, 0, 1],
-    ].map(([secondary, bootEpoch, shard, number]) => {
-      const id = { datacenter: "paris", secondary, bootEpoch, shard, run: number } as RunId;
-      return new ReplicaRun(id, parts, { sequence: 0, beyond: [] });
-    });
-    t.same(
-      supersededOf(runs).map(({ key }) => key),
-      ["paris/s1/1/0/1", "paris/s2/1/0/3", "paris/s2/1/1/1"],
-    );
-    t.end();
-  },
-);
