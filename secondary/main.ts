@@ -18,7 +18,7 @@ import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { proxyEnvironmentOf } from "#/secondary/scrape/http/proxy.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { oneShard, type StartShards } from "#/secondary/shard.ts";
-import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
+import { openSpoolStore, SpoolError, type SpoolStore } from "#/secondary/spool/store.ts";
 import type { FetchSettings } from "#/secondary/thread/message.ts";
 import { threadedShards } from "#/secondary/thread/shards.ts";
 import { findSecondary } from "#/topology/find.ts";

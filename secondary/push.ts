@@ -16,7 +16,8 @@ import { batchKey } from "#/lib/model/identity.ts";
 import type { Counter, HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type PrimaryClient, type PushResponse, WireError } from "#/lib/wire/session.ts";
-import { observeSince, type Spool, type SpooledRun } from "#/secondary/spool.ts";
+import { observeSince, type SpooledRun } from "#/secondary/spool/run.ts";
+import type { Spool } from "#/secondary/spool.ts";
 
 /** A primary that has not said welcome by then is not well; its pair may be. */
 const welcomeMsMax = 5 * secondMs;

@@ -15,7 +15,8 @@ import { registerTargetPages } from "#/secondary/page/routes.ts";
 import { mergeParts, mergeShares } from "#/secondary/page/view.ts";
 import { Pusher } from "#/secondary/push.ts";
 import { type StartShards, shardParts } from "#/secondary/shard.ts";
-import { Spool, type SpoolStore } from "#/secondary/spool.ts";
+import type { SpoolStore } from "#/secondary/spool/store.ts";
+import { Spool } from "#/secondary/spool.ts";
 import { Uplink } from "#/secondary/uplink.ts";
 
 /** What was scraped last is pushed for so long before an orderly end; what is left then waits in the spool. */

@@ -4,9 +4,9 @@
 // a primary: what was scraped a second ago survives a power cut. How far each run is safe is not written down: after a restart
 // everything that is still here is sent again, which is harmless. Room is bounded; when it runs short, batches that both
 // primaries hold go first, then, counted, the oldest.
-
-import { statfs } from "node:fs/promises";
-import { Level } from "level";
+//
+// What the disk has not taken is in memory, within a bound. When the disk takes nothing (it is full, or broken) batches are
+// offered from there, so that a primary that can be reached has them anyway, and they are written as soon as there is room.
 
 import { assert } from "#/lib/assert/assert.ts";
 import { GiB, MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
@@ -16,203 +16,39 @@ import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { RunId } from "#/lib/model/identity.ts";
 import type { HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
+import { batchPrefix, keyOf, parseKey } from "#/secondary/spool/key.ts";
+import { BatchMemory } from "#/secondary/spool/memory.ts";
+import { observeSince, SpooledRun } from "#/secondary/spool/run.ts";
+import { SpoolError, type SpoolOperation, type SpoolStore } from "#/secondary/spool/store.ts";
 
 /** 24 hours of a full secondary's batches (5,000 targets × 1,000 series: 0.9 GB an hour), and a tenth more. */
 export const spoolBytesMax = 24 * GiB;
 assert(spoolBytesMax >= 16 * batchBytesMax, "a spool holds a window of unaccepted batches");
-/** Batches that the disk has not taken yet. A disk this far behind is not keeping up, and memory is not its spool. */
-const unwrittenBytesMax = 64 * MiB;
-assert(unwrittenBytesMax >= 8 * batchBytesMax, "a slow fsync costs no batch");
-/** leveldb writes up to 4 MiB of its log into a table when it is opened; with less room it might not open. */
-const reopenRoomBytesMin = 16 * MiB;
-/** A full or broken disk loses batch after batch; one line a minute is enough. */
-const lossLoggedEveryMs = minuteMs;
+/** What is known of each takes 16 bytes. Eleven days of one a second, however small they are. */
+export const spoolBatchesMax = 1_000_000;
+/** Batches that the disk has not taken: four minutes of a full secondary's. Memory is no spool for longer than that. */
+const memoryBytesMax = 64 * MiB;
+assert(memoryBytesMax >= 8 * batchBytesMax, "a slow fsync costs no batch");
+/** Of those, what is tried again together with new ones. */
+const retriedBytesMax = 8 * MiB;
+/** A full or broken disk is met batch after batch; one line a minute is enough. */
+const loggedEveryMs = minuteMs;
 
-/** The part of abstract-level that the spool needs. */
-export interface SpoolStore {
-  get(key: string): Promise<Uint8Array | undefined>;
-  batch(operations: SpoolOperation[], options: { readonly sync: boolean }): Promise<void>;
-  /** Ascending. */
-  keys(range: { readonly gte: string; readonly lt: string }): AsyncIterable<string>;
-  close(): Promise<void>;
-}
-
-export type SpoolOperation =
-  | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
-  | { readonly type: "del"; readonly key: string };
-
-/** `locked`: another process has the directory. `unreadable`: it is no spool of ours, or the disk fails. */
-export type SpoolErrorCode = "locked" | "unreadable";
-
-export class SpoolError extends Error {
-  override readonly name = "SpoolError";
-  readonly code: SpoolErrorCode;
-
-  constructor(code: SpoolErrorCode, message: string, options?: { readonly cause?: unknown }) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-/** Opens level in that directory, which it makes when there is none. Throws SpoolError. */
-export async function openSpoolStore(dir: string): Promise<SpoolStore> {
-  // Batches are compressed already.
-  const level = new Level<string, Uint8Array>(dir, { keyEncoding: "utf8", valueEncoding: "view", compression: false });
-  try {
-    await level.open();
-  } catch (error) {
-    const cause = (error as Error).cause as (Error & { readonly code?: string }) | undefined;
-    if (cause?.code === "LEVEL_LOCKED") {
-      throw new SpoolError(
-        "locked",
-        `${dir} is in use: expected it free, but another secondary runs with this data directory`,
-        {
-          cause: error,
-        },
-      );
-    }
-    throw new SpoolError("unreadable", `${dir} cannot be opened as a spool: ${(cause ?? (error as Error)).message}`, {
-      cause: error,
-    });
-  }
-  return new LevelStore(dir, level);
-}
-
-/** Opens level anew before the next write after one that failed: leveldb that once found the disk full takes no more, ever. */
-class LevelStore implements SpoolStore {
-  readonly #dir: string;
-  readonly #level: Level<string, Uint8Array>;
-  #failed = false;
-  #reopening: Promise<void> | undefined;
-
-  constructor(dir: string, level: Level<string, Uint8Array>) {
-    this.#dir = dir;
-    this.#level = level;
-  }
-
-  async get(key: string): Promise<Uint8Array | undefined> {
-    await this.#settled();
-    return await this.#level.get(key);
-  }
-
-  async batch(operations: SpoolOperation[], options: { readonly sync: boolean }): Promise<void> {
-    if (this.#failed) {
-      this.#reopening ??= this.#reopen().finally(() => {
-        this.#reopening = undefined;
-      });
-      await this.#reopening;
-    }
-    try {
-      await this.#level.batch(operations, options);
-    } catch (error) {
-      this.#failed = true;
-      throw error;
-    }
-  }
-
-  keys(range: { readonly gte: string; readonly lt: string }): AsyncIterable<string> {
-    return this.#level.keys(range);
-  }
-
-  async close(): Promise<void> {
-    await this.#settled();
-    await this.#level.close();
-  }
-
-  async #reopen(): Promise<void> {
-    const { bavail, bsize } = await statfs(this.#dir);
-    const roomBytes = bavail * bsize;
-    if (roomBytes < reopenRoomBytesMin) {
-      throw new SpoolError(
-        "unreadable",
-        `${this.#dir} takes nothing: expected ${reopenRoomBytesMin} bytes of room on its disk, got ${roomBytes}`,
-      );
-    }
-    await this.#level.close();
-    await this.#level.open();
-    this.#failed = false;
-  }
-
-  /** Whoever asked for the opening hears whether it failed. */
-  async #settled(): Promise<void> {
-    await this.#reopening?.catch(() => {});
-  }
-}
-
-/** A run's batches that are on disk: a contiguous stretch of sequences, with holes where batches were refused. */
-export class SpooledRun {
-  readonly run: RunId;
-  /** Bytes of each batch from `first` on; 0 is a hole. */
-  readonly #bytes: number[] = [];
-  /** When each was sealed, by the monotonic clock; NaN for those of an earlier start. */
-  readonly #sealedMs: number[] = [];
-  #first: number;
-  /** A primary has accepted every batch up to this, though its log may have lost some again. */
-  accepted = 0;
-  /** Both primaries have journalled every batch up to this. */
-  held = 0;
-
-  constructor(run: RunId, first: number) {
-    this.run = run;
-    this.#first = first;
-  }
-
-  /** Sequence of the first batch that may be there. */
-  get first(): number {
-    return this.#first;
-  }
-
-  /** `first − 1` when there is none. */
-  get last(): number {
-    return this.#first + this.#bytes.length - 1;
-  }
-
-  get empty(): boolean {
-    return this.#bytes.length === 0;
-  }
-
-  /** 0 when it is not there. */
-  bytesAt(sequence: number): number {
-    return this.#bytes[sequence - this.#first] ?? 0;
-  }
-
-  /** By the monotonic clock; NaN when that is not known. */
-  sealedMsAt(sequence: number): number {
-    return this.#sealedMs[sequence - this.#first] ?? Number.NaN;
-  }
-
-  append(sequence: number, bytes: number, sealedMs: number): void {
-    assert(sequence > this.last, `batch ${sequence} of run ${this.run.run} is spooled after ${this.last}`);
-    while (this.last < sequence - 1) {
-      this.#bytes.push(0);
-      this.#sealedMs.push(Number.NaN);
-    }
-    this.#bytes.push(bytes);
-    this.#sealedMs.push(sealedMs);
-  }
-
-  /** Leaves a hole; returns the bytes that were there. */
-  remove(sequence: number): number {
-    const bytes = this.bytesAt(sequence);
-    if (bytes > 0) this.#bytes[sequence - this.#first] = 0;
-    return bytes;
-  }
-
-  /** Forgets everything up to that sequence. */
-  trim(sequence: number): void {
-    const count = Math.min(sequence - this.#first + 1, this.#bytes.length);
-    if (count <= 0) return;
-    this.#bytes.splice(0, count);
-    this.#sealedMs.splice(0, count);
-    this.#first += count;
-  }
-}
-
-/** What the spool tells of a batch: it is on disk, or it is lost. */
+/** What the spool tells of a batch. */
 export interface SpoolEvents {
+  /** It is on disk; or in memory, because the disk takes nothing. */
   stored(run: SpooledRun, sequence: number): void;
-  /** The disk did not take a batch of that shard: its run has a hole. */
+  /** One of that shard's newest run is lost: the run has a hole. */
   lost(shard: number): void;
+}
+
+/** Why a batch is dropped; only what is held or accepted is elsewhere. */
+type DropReason = "held" | "accepted" | "full" | "memory" | "disk" | "refused";
+
+interface SealedBatch {
+  readonly batch: EncodedBatch;
+  /** By the monotonic clock. */
+  readonly sealedMs: number;
 }
 
 /** docs/formats/spool.md */
@@ -220,7 +56,6 @@ const spoolVersion = "1";
 const versionKey = "meta/version";
 const epochKey = "meta/boot_epoch";
 const generationKey = "meta/generation";
-const batchPrefix = "batch/";
 
 export class Spool {
   readonly #store: SpoolStore;
@@ -232,17 +67,26 @@ export class Spool {
   readonly #runs: SpooledRun[] = [];
   /** Of this boot epoch, by shard. */
   readonly #newest = new Map<number, SpooledRun>();
-  readonly #unwritten: { readonly batch: EncodedBatch; readonly sealedMs: number }[] = [];
+  /** The number of each shard's run that comes now; it may not be offered yet. */
+  readonly #comes = new Map<number, number>();
+  /** Neither written nor offered yet; oldest first. */
+  readonly #pending: SealedBatch[] = [];
+  readonly #memory = new BatchMemory();
   readonly #writeSeconds: HistogramSeries;
   readonly #durableSeconds: HistogramSeries;
   readonly bootEpoch: number;
-  #unwrittenBytes = 0;
+  readonly #batchesMax: number;
+  readonly #memoryBytesMax: number;
+  /** Of all batches that the disk has not taken, those on their way to it too. */
+  #memoryBytes = 0;
+  #diskTakes = true;
   #writing: Promise<void> | undefined;
   #deleting: Promise<void> = Promise.resolve();
   /** What the disk did not delete; it is told again with the next write. */
   #undeleted: SpoolOperation[] = [];
   #bytes = 0;
   #batches = 0;
+  #diskLoggedMs = Number.NEGATIVE_INFINITY;
   #lossLoggedMs = Number.NEGATIVE_INFINITY;
   #lossesUnlogged = 0;
   events: SpoolEvents = { stored() {}, lost() {} };
@@ -253,12 +97,15 @@ export class Spool {
     this.#log = options.log;
     this.#metrics = options.metrics;
     this.#bytesMax = options.bytesMax ?? spoolBytesMax;
+    this.#batchesMax = options.batchesMax ?? spoolBatchesMax;
+    this.#memoryBytesMax = options.memoryBytesMax ?? memoryBytesMax;
     this.bootEpoch = bootEpoch;
     this.#writeSeconds = options.metrics.histogram("heliograph_secondary_spool_write_seconds");
     this.#durableSeconds = options.metrics.histogram("heliograph_secondary_push_seconds", { step: "durable" });
     options.metrics.onCollect(() => {
       options.metrics.set("heliograph_secondary_spool_batches", this.#batches);
       options.metrics.set("heliograph_secondary_spool_bytes", this.#bytes);
+      options.metrics.set("heliograph_secondary_spool_memory_bytes", this.#memoryBytes);
     });
   }
 
@@ -320,24 +167,25 @@ export class Spool {
     );
   }
 
-  /** Takes a batch; `events.stored` tells when it is on disk. Batches of a run come in order. */
+  /** Takes a batch; `events.stored` tells when it may be sent. Batches of a run come in order. */
   put(batch: EncodedBatch): void {
-    if (this.#unwrittenBytes + batch.bytes.length > unwrittenBytesMax) {
-      this.#lose(1, "disk", "the disk is too slow");
-      this.events.lost(batch.id.shard);
-      return;
-    }
-    this.#unwritten.push({ batch, sealedMs: this.#clock.monotonicMs() });
-    this.#unwrittenBytes += batch.bytes.length;
+    this.#pending.push({ batch, sealedMs: this.#clock.monotonicMs() });
+    this.#memoryBytes += batch.bytes.length;
+    this.#comes.set(batch.id.shard, batch.id.run);
+    const shards = this.#makeRoomInMemory();
     this.#writing ??= this.#write();
+    for (const shard of shards) this.events.lost(shard);
   }
 
   /** Undefined when it is no longer there, or cannot be read: then it is given up, counted. */
   async read(spooled: SpooledRun, sequence: number): Promise<Uint8Array | undefined> {
     const bytes = spooled.bytesAt(sequence);
     if (bytes === 0) return undefined;
+    const key = keyOf(spooled.run, sequence, bytes);
+    const inMemory = this.#memory.get(key);
+    if (inMemory) return inMemory.bytes;
     try {
-      const value = await this.#store.get(keyOf(spooled.run, sequence, bytes));
+      const value = await this.#store.get(key);
       if (value || spooled.bytesAt(sequence) === 0) return value;
       this.#lose(1, "disk", "a batch is gone from the disk");
     } catch (error) {
@@ -362,7 +210,7 @@ export class Spool {
   /** A primary will never take this batch. */
   refused(spooled: SpooledRun, sequence: number): void {
     if (spooled.bytesAt(sequence) === 0) return;
-    this.#metrics.add("heliograph_secondary_spool_dropped_batches_total", 1, { reason: "refused" });
+    this.#countDropped(1, "refused");
     this.#delete(this.#forget(spooled, sequence));
   }
 
@@ -374,7 +222,7 @@ export class Spool {
     await this.#store.batch([{ type: "put", key: generationKey, value: bytes }], { sync: true });
   }
 
-  /** Resolves when everything that was put is on disk, or lost. */
+  /** Resolves when everything that was put is on disk, in memory because the disk takes nothing, or lost. */
   async settled(): Promise<void> {
     while (this.#writing) await this.#writing;
     await this.#deleting;
@@ -382,17 +230,24 @@ export class Spool {
 
   async close(): Promise<void> {
     await this.settled();
+    if (this.#memory.size > 0) this.#writing ??= this.#write();
+    await this.settled();
+    const left = [...this.#memory.values()];
+    const lost = left.filter(({ sequence, spooled }) => sequence > Math.max(spooled.accepted, spooled.held));
+    if (lost.length > 0) this.#lose(lost.length, "disk", "the disk takes nothing, and memory ends here");
     await this.#store.close();
   }
 
   /** What came while the last write was synced goes in the next one together. */
   async #write(): Promise<void> {
-    while (this.#unwritten.length > 0) {
-      const batches = this.#unwritten.splice(0);
-      const bytes = batches.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
-      const deletions = [...this.#undeleted.splice(0), ...this.#makeRoom(bytes)];
+    do {
+      const fresh = this.#pending.splice(0);
+      const freshBytes = fresh.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
+      const again = this.#memory.oldest(retriedBytesMax - freshBytes);
+      const deletions = [...this.#undeleted.splice(0), ...this.#makeRoom(freshBytes, fresh.length)];
       const operations = [...deletions];
-      for (const { batch } of batches) {
+      for (const [key, { bytes: value }] of again) operations.push({ type: "put", key, value });
+      for (const { batch } of fresh) {
         operations.push({
           type: "put",
           key: keyOf(batch.id, batch.id.sequence, batch.bytes.length),
@@ -403,43 +258,108 @@ export class Spool {
       try {
         await this.#store.batch(operations, { sync: true });
         this.#writeSeconds.observe((this.#clock.monotonicMs() - beganMs) / 1000);
-        for (const { batch, sealedMs } of batches) {
-          this.#metrics.add("heliograph_secondary_batches_total");
-          this.#metrics.add("heliograph_secondary_batch_bytes_total", batch.bytes.length);
-          this.#metrics.add("heliograph_secondary_batch_raw_bytes_total", batch.header.bodyBytes);
-          const run = this.#index(batch.id, batch.id.sequence, batch.bytes.length, sealedMs);
-          this.events.stored(run, batch.id.sequence);
-        }
+        this.#written(again.map(([key]) => key));
+        for (const each of fresh) this.#offer(each, true);
       } catch (error) {
         this.#undeleted.push(...deletions);
-        this.#lose(batches.length, "disk", `the disk does not take a batch: ${(error as Error).message}`);
-        for (const shard of new Set(batches.map(({ batch }) => batch.id.shard))) this.events.lost(shard);
+        for (const each of fresh) this.#offer(each, false);
+        this.#notWritten(error as Error);
       }
-      this.#unwrittenBytes -= bytes;
-    }
+    } while (this.#pending.length > 0 || (this.#diskTakes && this.#memory.size > 0));
     this.#writing = undefined;
   }
 
+  /** These are on disk now as well. */
+  #written(keys: readonly string[]): void {
+    for (const key of keys) {
+      const inMemory = this.#memory.get(key);
+      // What became durable, or was dropped, while it was written must not stay on the disk.
+      if (!inMemory) this.#undeleted.push({ type: "del", key });
+      else this.#memoryBytes -= inMemory.bytes.length;
+      this.#memory.delete(key);
+    }
+    if (this.#diskTakes) return;
+    this.#diskTakes = true;
+    this.#diskLoggedMs = Number.NEGATIVE_INFINITY;
+    this.#log.info({ batchesInMemory: this.#memory.size }, "The disk takes batches again.");
+  }
+
+  #notWritten(error: Error): void {
+    this.#diskTakes = false;
+    this.#metrics.add("heliograph_secondary_spool_write_errors_total");
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#diskLoggedMs < loggedEveryMs) return;
+    this.#diskLoggedMs = nowMs;
+    this.#log.warn(
+      { err: error, batchesInMemory: this.#memory.size, bytes: this.#memoryBytes },
+      "The disk takes no batches: they are sent from memory, and written when there is room.",
+    );
+  }
+
+  #offer({ batch, sealedMs }: SealedBatch, isWritten: boolean): void {
+    const { bytes, header, id } = batch;
+    this.#metrics.add("heliograph_secondary_batches_total");
+    this.#metrics.add("heliograph_secondary_batch_bytes_total", bytes.length);
+    this.#metrics.add("heliograph_secondary_batch_raw_bytes_total", header.bodyBytes);
+    const spooled = this.#index(id, id.sequence, bytes.length, sealedMs);
+    if (isWritten) this.#memoryBytes -= bytes.length;
+    else this.#memory.set(keyOf(id, id.sequence, bytes.length), { spooled, sequence: id.sequence, bytes });
+    this.events.stored(spooled, id.sequence);
+  }
+
+  /** Drops of what is in memory until the rest is within its bound. Returns the shards whose newest run has a hole now. */
+  #makeRoomInMemory(): ReadonlySet<number> {
+    const shards = new Set<number>();
+    let lost = 0;
+    const lose = (run: RunId) => {
+      lost++;
+      if (run.bootEpoch === this.bootEpoch && this.#comes.get(run.shard) === run.run) shards.add(run.shard);
+    };
+    while (this.#memoryBytes > this.#memoryBytesMax) {
+      const inMemory = this.#memory.leastNeeded();
+      if (inMemory) {
+        const { sequence, spooled } = inMemory;
+        this.#forget(spooled, sequence);
+        if (sequence <= spooled.held) this.#countDropped(1, "held");
+        else if (sequence <= spooled.accepted) this.#countDropped(1, "accepted");
+        else lose(spooled.run);
+        continue;
+      }
+      const pending = this.#pending.shift();
+      if (!pending) break;
+      this.#memoryBytes -= pending.batch.bytes.length;
+      lose(pending.batch.id);
+    }
+    if (lost > 0) this.#lose(lost, "memory", "the disk does not take them, and memory is full");
+    return shards;
+  }
+
   /** Forgets batches until there is room: held ones first, then the oldest. Returns what deletes them. */
-  #makeRoom(bytes: number): SpoolOperation[] {
+  #makeRoom(bytes: number, batches: number): SpoolOperation[] {
     const operations: SpoolOperation[] = [];
+    const isFull = () => this.#bytes + bytes > this.#bytesMax || this.#batches + batches > this.#batchesMax;
+    if (!isFull()) return operations;
     const drop = (next: () => SpooledRun | undefined) => {
       let dropped = 0;
-      while (this.#bytes + bytes > this.#bytesMax) {
+      while (isFull()) {
         const spooled = next();
         if (!spooled) break;
-        const forgotten = this.#forget(spooled, spooled.first);
-        dropped += forgotten.length;
-        operations.push(...forgotten);
+        if (spooled.bytesAt(spooled.first) > 0) dropped++;
+        operations.push(...this.#forget(spooled, spooled.first));
         spooled.trim(spooled.first);
       }
       return dropped;
     };
     const held = drop(() => this.#runs.find((spooled) => spooled.first <= Math.min(spooled.held, spooled.last)));
-    if (held > 0) this.#metrics.add("heliograph_secondary_spool_dropped_batches_total", held, { reason: "held" });
+    if (held > 0) this.#countDropped(held, "held");
     const oldest = drop(() => this.#oldest());
-    if (oldest > 0) this.#lose(oldest, "full", `the spool is full (${this.#bytesMax} bytes): the oldest are dropped`);
-    if (operations.length > 0) for (const spooled of [...this.#runs]) this.#dropEmpty(spooled);
+    if (oldest > 0)
+      this.#lose(
+        oldest,
+        "full",
+        `the spool is full (${this.#bytesMax} bytes, ${this.#batchesMax} batches): the oldest are dropped`,
+      );
+    for (const spooled of [...this.#runs]) this.#dropEmpty(spooled);
     return operations;
   }
 
@@ -487,7 +407,10 @@ export class Spool {
     if (bytes === 0) return [];
     this.#bytes -= bytes;
     this.#batches--;
-    return [{ type: "del", key: keyOf(spooled.run, sequence, bytes) }];
+    const key = keyOf(spooled.run, sequence, bytes);
+    if (!this.#memory.delete(key)) return [{ type: "del", key }];
+    this.#memoryBytes -= bytes;
+    return [];
   }
 
   /** Not synced: a batch that comes back after a crash is sent once more, which is harmless. */
@@ -507,27 +430,18 @@ export class Spool {
     if (spooled.empty && at >= 0 && !this.isNewest(spooled)) this.#runs.splice(at, 1);
   }
 
-  #lose(batches: number, reason: "disk" | "full", why: string): void {
+  #countDropped(batches: number, reason: DropReason): void {
     this.#metrics.add("heliograph_secondary_spool_dropped_batches_total", batches, { reason });
+  }
+
+  #lose(batches: number, reason: "disk" | "full" | "memory", why: string): void {
+    this.#countDropped(batches, reason);
     this.#lossesUnlogged += batches;
     const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#lossLoggedMs < lossLoggedEveryMs) return;
+    if (nowMs - this.#lossLoggedMs < loggedEveryMs) return;
     this.#log.error({ batches: this.#lossesUnlogged, reason: why }, "Batches were lost before every global had them.");
     this.#lossLoggedMs = nowMs;
     this.#lossesUnlogged = 0;
-  }
-}
-
-/** Observes how long ago each batch of a run after one sequence and until another was sealed, where that is known. */
-export function observeSince(
-  seconds: HistogramSeries,
-  spooled: SpooledRun,
-  { after, until }: { readonly after: number; readonly until: number },
-  nowMs: number,
-): void {
-  for (let sequence = Math.max(after + 1, spooled.first); sequence <= Math.min(until, spooled.last); sequence++) {
-    const sealedMs = spooled.sealedMsAt(sequence);
-    if (!Number.isNaN(sealedMs)) seconds.observe((nowMs - sealedMs) / 1000);
   }
 }
 
@@ -539,36 +453,9 @@ export interface SpoolOptions {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly bytesMax?: number;
+  readonly batchesMax?: number;
+  readonly memoryBytesMax?: number;
 }
 
 const text = new TextDecoder();
 const utf8 = new TextEncoder();
-
-/** Numbers have fixed widths, so that the order of keys is the order of batches. The size is in the key, so that opening reads no values. */
-function keyOf(run: RunId, sequence: number, bytes: number): string {
-  const parts = [run.bootEpoch, run.shard, run.run, sequence, bytes];
-  return batchPrefix + parts.map((part) => String(part).padStart(12, "0")).join("/");
-}
-
-function parseKey(key: string): {
-  readonly bootEpoch: number;
-  readonly shard: number;
-  readonly run: number;
-  readonly sequence: number;
-  readonly bytes: number;
-} {
-  const match = /^batch\/(\d{12})\/(\d{12})\/(\d{12})\/(\d{12})\/(\d{12})$/.exec(key);
-  if (!match)
-    throw new SpoolError(
-      "unreadable",
-      `spool: expected a key batch/<epoch>/<shard>/<run>/<sequence>/<bytes>, got ${key}`,
-    );
-  const [bootEpoch, shard, run, sequence, bytes] = match.slice(1).map(Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return { bootEpoch, shard, run, sequence, bytes };
-}

@@ -81,7 +81,7 @@ export async function spooledIn(datacenter: string, status: DemoStatus): Promise
 }
 
 async function refusedByDisk(httpUrl: string): Promise<number> {
-  const counters = /^heliograph_(journal_write_errors_total\{|secondary_spool_dropped_batches_total\{reason="disk"\})/;
+  const counters = /^heliograph_(journal_write_errors_total\{|secondary_spool_write_errors_total )/;
   return (await sumOf(httpUrl, counters)) ?? 0;
 }
 

@@ -21,7 +21,6 @@ export const notPromised = {
     "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back or others have them",
   "paused secondary":
     "its targets' slots until others have them; while it stands still when something else is hurt meanwhile",
-  "full spool": "batches that the disk does not take are dropped and counted, not kept in memory",
 } as const;
 export type NotPromised = keyof typeof notPromised;
 
@@ -29,8 +28,6 @@ export type NotPromised = keyof typeof notPromised;
 const unflushedMs = 1 * secondMs;
 /** From the end of a lost secondary's lease until others scrape what it had: less than a second, on a machine with nothing else to do. */
 const handoverMsMax = 5 * secondMs;
-/** A spool whose disk was full opens its store anew before it takes the next batch. */
-const reopenMs = 2 * secondMs;
 
 export interface Striker {
   readonly federation: Federation;
@@ -152,8 +149,7 @@ async function begin(
     }
     case "disk_full": {
       await disks.fill(subject);
-      const costMs = (downMs: number) => downMs + unflushedMs + reopenMs;
-      return begun({ undo: () => disks.empty(subject), excuse: "full spool", costMs });
+      return begun({ undo: () => disks.empty(subject) });
     }
     case "target": {
       await federation.setTargetFaults(status, [subject]);

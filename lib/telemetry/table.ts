@@ -217,11 +217,23 @@ export const metricTable = {
     labels: [],
     help: "Bytes of the batches in the spool.",
   },
+  heliograph_secondary_spool_memory_bytes: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Bytes of batches that the disk has not taken: on their way to it, or kept in memory because it takes nothing. At most 64 MiB.",
+  },
+  heliograph_secondary_spool_write_errors_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Writes of batches that the disk refused.",
+  },
   heliograph_secondary_spool_dropped_batches_total: {
     type: "counter",
     tiers: ["secondary"],
     labels: ["reason"],
-    help: "Batches dropped before they were durable: data is lost, unless the reason is held (both primaries have them).",
+    help: "Batches dropped before they were durable: data is lost, unless the reason is held (both primaries have them) or accepted (the data centre's log has them).",
   },
   heliograph_secondary_spool_write_seconds: {
     type: "histogram",

@@ -1,115 +1,14 @@
 // From the spool to the primaries: what is kept, in which order it goes, and that nothing is lost or kept twice on the way.
 
-import { mkdtemp, rename, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import t from "tap";
+
 import { readBatchHeader } from "#/lib/codec/batch.ts";
-import { silentLogger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
-import { seededRandom } from "#/lib/random/random.ts";
-import { createRegistry } from "#/lib/telemetry/registry.ts";
-import { Assignment } from "#/secondary/assignment.ts";
-import { Compactor } from "#/secondary/compact.ts";
-import { Pusher } from "#/secondary/push.ts";
-import { openSpoolStore, Spool, SpoolError, type SpoolStore } from "#/secondary/spool.ts";
-import { Uplink } from "#/secondary/uplink.ts";
-import { testLayout, testScrape, testTarget } from "#/test/support/batches.ts";
-import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
-import { MemoryLog, MemoryPrimary } from "#/test/support/memory-primary.ts";
+import type { Spool } from "#/secondary/spool.ts";
+import { bootEpoch, deliver, keys, pair, range, slotsIn, startMs } from "#/test/support/delivery.ts";
+import { manualClock } from "#/test/support/manual-clock.ts";
+import { MemoryPrimary } from "#/test/support/memory-primary.ts";
 import { MemoryStore } from "#/test/support/memory-store.ts";
 import { makeGeneration, makeTarget } from "#/test/support/targets.ts";
-
-const startMs = 1_700_000_000_000;
-const bootEpoch = 1_700_000_000;
-
-interface Options {
-  readonly clock?: ManualClock;
-  readonly store?: SpoolStore;
-  readonly primaries?: readonly MemoryPrimary[];
-  readonly bytesMax?: number;
-  readonly shards?: number;
-}
-
-/** A secondary without its scraping: `scrape` makes one, `flush` a batch. */
-async function deliver(t: { teardown(close: () => unknown): unknown }, options: Options = {}) {
-  const { clock = manualClock(startMs), store = new MemoryStore(), primaries = [new MemoryPrimary("p1")] } = options;
-  const metrics = createRegistry({ tier: "secondary" });
-  const log = silentLogger();
-  const shared = { datacenter: "fra", secondary: "s1", clock, log, metrics };
-  const spool = await Spool.open({
-    ...shared,
-    store,
-    ...(options.bytesMax !== undefined && { bytesMax: options.bytesMax }),
-  });
-  const compactors = Array.from(
-    { length: options.shards ?? 1 },
-    (_, shard) =>
-      new Compactor({
-        identity: { datacenter: "fra", secondary: "s1", bootEpoch: spool.bootEpoch, shard },
-        clock,
-        log,
-        progress: () => ({ watermarkMs: clock.nowMs(), generation: 3 }),
-        sink: (batch) => spool.put(batch),
-      }),
-  );
-  const compactor = compactors[0]!;
-  const generations: Generation[] = [];
-  const assignment = new Assignment({ ...shared, spool, onGeneration: (generation) => generations.push(generation) });
-  const pusher = new Pusher({
-    ...shared,
-    spool,
-    onBacklog: () => {
-      for (const compactor of compactors) compactor.newRun("backlog");
-    },
-    onRefused: (shard) => compactors[shard]!.newRun("batch_lost"),
-  });
-  spool.events = { stored: () => pusher.stored(), lost: (shard) => compactors[shard]!.newRun("batch_lost") };
-  const uplink = new Uplink({
-    name: "s1",
-    primaries: primaries.map(({ name }) => name),
-    connect: (address) => primaries.find(({ name }) => name === address)!.connect(),
-    pusher,
-    assignment,
-    clock,
-    random: seededRandom(1),
-    log,
-    metrics,
-  });
-  t.teardown(() => uplink.close());
-  let slot = 100;
-  /** One scrape in one batch, its value the number of its slot. */
-  const flush = async (count = 1, shard = 0) => {
-    for (let i = 0; i < count; i++) {
-      slot++;
-      compactors[shard]!.add(testScrape(testTarget(String(shard + 1)), testLayout("a"), slot, [slot]));
-      compactors[shard]!.flush();
-      await spool.settled();
-    }
-  };
-  return { assignment, clock, compactor, flush, generations, metrics, pusher, spool, store, uplink };
-}
-
-/** Two primaries of which the secondary `s1` tries the first one first. */
-function pair(): [MemoryPrimary, MemoryPrimary] {
-  const log = new MemoryLog();
-  return [new MemoryPrimary("p1", log), new MemoryPrimary("p2", log)];
-}
-
-/** The slots in the log, in order, each as often as it is there. */
-function slotsIn(log: MemoryLog): number[] {
-  const slots: number[] = [];
-  const { unreadable } = log.decode((scrape) => {
-    if (scrape.values[0] !== scrape.facts.slot) throw new Error(`slot ${scrape.facts.slot} has ${scrape.values[0]}`);
-    slots.push(scrape.facts.slot);
-  });
-  if (unreadable > 0) throw new Error(`${unreadable} scrapes cannot be read`);
-  return slots.sort((a, b) => a - b);
-}
-
-const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
-const keys = (run: number, first: number, last: number, epoch = bootEpoch, shard = 0) =>
-  range(first, last).map((sequence) => `fra/s1/${epoch}/${shard}/${run}/${sequence}`);
 
 t.test("batches are pushed once they are on disk, in order, and kept until they are durable", async (t) => {
   const primary = new MemoryPrimary("p1");
@@ -317,48 +216,6 @@ t.test("a log that lost its tail gets it again", async (t) => {
   t.strictSame(slotsIn(primary.log), range(101, 105));
 });
 
-t.test("a spool whose disk was full takes batches again once there is room", async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), "heliograph-spool-"));
-  t.teardown(() => rm(dir, { recursive: true, force: true }));
-  const path = join(dir, "spool");
-  const store = await openSpoolStore(path);
-  t.teardown(() => store.close());
-  const put = (number: number) =>
-    store.batch([{ type: "put", key: `batch/${number}`, value: new Uint8Array(1024 * 1024) }], { sync: true });
-  await put(1);
-  // leveldb cannot make its next file, as on a full disk.
-  await rename(path, `${path}-away`);
-  let number = 1;
-  await t.rejects(async () => {
-    while (number < 20) await put(++number);
-  });
-  await rename(`${path}-away`, path);
-  await put(100);
-  t.equal((await store.get("batch/1"))?.length, 1024 * 1024);
-  t.equal((await store.get("batch/100"))?.length, 1024 * 1024);
-});
-
-t.test("what a full disk did not delete is deleted later", async (t) => {
-  const store = new MemoryStore();
-  const primary = new MemoryPrimary("p1");
-  const { clock, flush, spool, uplink } = await deliver(t, { primaries: [primary], store });
-  uplink.start();
-  await clock.advance(200);
-  await flush(3);
-  await clock.advance(50);
-  store.full = true;
-  const [run] = primary.log.runs.values();
-  run!.durable = 2;
-  primary.acknowledge();
-  await clock.advance(50);
-  await spool.settled();
-  store.full = false;
-  await flush(1);
-  const kept = [...store.entries.keys()].filter((key) => key.startsWith("batch/"));
-  t.equal(kept.length, 2, "the third and the fourth");
-  t.equal(spool.batches, 2);
-});
-
 t.test("a batch that is gone from the disk ends its run, so that what follows can be read", async (t) => {
   const store = new MemoryStore();
   const primary = new MemoryPrimary("p1");
@@ -442,37 +299,6 @@ t.test("after a restart the boot epoch has grown, and old batches are sent behin
   t.equal(third.spool.bootEpoch, bootEpoch + 86_400, "and it follows the clock, for when the disk is replaced");
 });
 
-t.test("a spool without room drops what both primaries hold first, then the oldest, and counts it", async (t) => {
-  const probe = await deliver(t);
-  await probe.flush(20);
-  const batchBytes = Math.ceil(probe.spool.bytes / 20) + 10;
-
-  const primary = new MemoryPrimary("p1");
-  const { clock, flush, metrics, spool, uplink } = await deliver(t, {
-    primaries: [primary],
-    bytesMax: batchBytes * 10,
-  });
-  const dropped = (reason: string) => metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason });
-  const firstKept = () => [...spool.runs()].map(({ first }) => first);
-  uplink.start();
-  await clock.advance(200);
-  await flush(8);
-  await clock.advance(50);
-  const [run] = primary.log.runs.values();
-  run!.held = 3;
-  primary.acknowledge();
-  await clock.advance(10);
-  await flush(4);
-  t.equal(dropped("full"), 0);
-  t.ok(dropped("held") >= 1 && dropped("held") <= 3, `${dropped("held")} held ones went`);
-  t.ok(spool.bytes <= batchBytes * 10);
-  await flush(4);
-  t.equal(dropped("held"), 3);
-  t.ok(dropped("full") >= 1, "then the oldest, which are lost");
-  t.strictSame(firstKept(), [1 + dropped("held") + dropped("full")]);
-  t.equal(spool.batches, 16 - dropped("held") - dropped("full"));
-});
-
 t.test("shards get through alike on a narrow way, and a backlog gives each a new run", async (t) => {
   const primary = new MemoryPrimary("p1");
   primary.windowBatches = 1;
@@ -501,15 +327,17 @@ t.test("shards get through alike on a narrow way, and a backlog gives each a new
 
 t.test("of the shards only the one that lost a batch begins a new run", async (t) => {
   const primary = new MemoryPrimary("p1");
-  const store = new MemoryStore();
-  const { clock, flush, uplink } = await deliver(t, { primaries: [primary], shards: 2, store });
+  const { clock, flush, uplink } = await deliver(t, { primaries: [primary], shards: 2 });
   uplink.start();
   await clock.advance(200);
   await flush(1, 0);
   await flush(1, 1);
-  store.full = true;
+  await clock.advance(50);
+  primary.refuses = (bytes) =>
+    readBatchHeader(bytes).shard === 1 && readBatchHeader(bytes).sequence === 2
+      ? { code: "too_large", named: true }
+      : undefined;
   await flush(1, 1);
-  store.full = false;
   await clock.advance(50);
   primary.refuses = (bytes) =>
     readBatchHeader(bytes).shard === 0 && readBatchHeader(bytes).sequence === 2
@@ -517,13 +345,13 @@ t.test("of the shards only the one that lost a batch begins a new run", async (t
       : undefined;
   await flush(1, 1);
   await clock.advance(50);
-  t.strictSame(primary.received, [...keys(1, 1, 1), ...keys(1, 1, 1, bootEpoch, 1), ...keys(2, 1, 1, bootEpoch, 1)]);
+  t.strictSame(primary.received, [...keys(1, 1, 1), ...keys(1, 1, 2, bootEpoch, 1), ...keys(2, 1, 1, bootEpoch, 1)]);
   await flush(1, 0);
   await clock.advance(50);
   await flush(1, 0);
   await flush(1, 1);
   await clock.advance(50);
-  t.strictSame(primary.received.slice(3), [...keys(1, 2, 2), ...keys(2, 1, 1), ...keys(2, 2, 2, bootEpoch, 1)]);
+  t.strictSame(primary.received.slice(4), [...keys(1, 2, 2), ...keys(2, 1, 1), ...keys(2, 2, 2, bootEpoch, 1)]);
 });
 
 t.test("shards lose alike when the spool is full, and also what was there before a start", async (t) => {
@@ -582,58 +410,6 @@ t.test("a shard's newest run is kept while it is empty, others are forgotten", a
     if (i === 1) compactor.newRun("backlog");
   }
   t.strictSame(runs(), ["0/2", "1/1"]);
-});
-
-t.test("a disk that takes nothing loses batches, counted, and a new run begins when it works again", async (t) => {
-  const store = new MemoryStore();
-  const primary = new MemoryPrimary("p1");
-  const { clock, flush, metrics, uplink } = await deliver(t, { store, primaries: [primary] });
-  uplink.start();
-  await clock.advance(200);
-  await flush(2);
-  store.full = true;
-  await flush(2);
-  store.full = false;
-  await flush(2);
-  await clock.advance(50);
-  t.equal(metrics.get("heliograph_secondary_spool_dropped_batches_total", { reason: "disk" }), 2);
-  t.strictSame(slotsIn(primary.log), [101, 102, 105, 106]);
-});
-
-t.test("level keeps batches and generation through a restart, and keeps a second process out", async (t) => {
-  const dir = await mkdtemp(join(tmpdir(), "heliograph-spool-"));
-  t.teardown(() => rm(dir, { recursive: true, force: true }));
-  const before = await deliver(t, { store: await openSpoolStore(dir) });
-  await before.flush(3);
-  await before.spool.saveGeneration(new Uint8Array([1, 2, 3]));
-  const refused = await openSpoolStore(dir).catch((error: unknown) => error);
-  t.ok(refused instanceof SpoolError);
-  t.match(refused, {
-    code: "locked",
-    message: /is in use: expected it free, but another secondary runs with this data/,
-  });
-  await before.spool.close();
-
-  const primary = new MemoryPrimary("p1");
-  const after = await deliver(t, { store: await openSpoolStore(dir), primaries: [primary] });
-  t.equal(after.spool.batches, 3);
-  t.strictSame([...((await after.spool.generation()) ?? [])], [1, 2, 3]);
-  for (const run of after.spool.runs()) {
-    for (let sequence = run.first; sequence <= run.last; sequence++) {
-      primary.log.append((await after.spool.read(run, sequence))!);
-    }
-  }
-  t.strictSame(slotsIn(primary.log), range(101, 103));
-  await after.spool.close();
-});
-
-t.test("a spool of another version, or something that is no spool, is refused by name", async (t) => {
-  const later = new MemoryStore();
-  later.entries.set("meta/version", new TextEncoder().encode("2"));
-  await t.rejects(deliver(t, { store: later }), { code: "unreadable", message: /expected version 1, got 2/ });
-  const foreign = new MemoryStore();
-  foreign.entries.set("batch/7", new Uint8Array(1));
-  await t.rejects(deliver(t, { store: foreign }), { code: "unreadable", message: /expected a key .*, got batch\/7/ });
 });
 
 t.test("of generations only a newer one counts, and the newest is on disk for the next start", async (t) => {

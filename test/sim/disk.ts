@@ -4,7 +4,7 @@
 import type { Disk, DiskFile } from "#/lib/journal/disk.ts";
 import { DirectoryLocked } from "#/lib/journal/lock.ts";
 import type { Random } from "#/lib/random/random.ts";
-import type { SpoolOperation, SpoolStore } from "#/secondary/spool.ts";
+import type { SpoolOperation, SpoolStore } from "#/secondary/spool/store.ts";
 import type { SimProcess } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
 

@@ -20,7 +20,6 @@ const hoursForAllFaults = 20;
 const notPromisedYet = [
   "a replica fills a hole that its peer could fill (global asks for ranges: the acknowledgement issue)",
   "every due slot has an accounted outcome (ledger and coverage: the acknowledgement issue)",
-  "a secondary whose disk takes no batch keeps it in memory (it is lost, counted as dropped)",
 ];
 
 const { values } = parseArgs({

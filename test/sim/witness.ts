@@ -2,6 +2,7 @@
 // told and what replicas say, and asks the globals for all they have.
 //
 //     accepted_lost    a secondary was told `accepted`; after everything healed a global does not have it
+//     sealed_lost      a secondary that lives sealed a batch; after everything healed a global does not have it
 //     durable_lost     a secondary was told `durable`; a global that answers does not have it, at any time
 //     wrong_value      a global has a value that differs from what its target told
 //     never_told       a global has a sample that no target told
@@ -56,6 +57,8 @@ interface Run {
   accepted: number;
   /** Of those, what the globals must have once all has healed. */
   owed: number;
+  /** The same of what was sealed, where whoever sealed it lives. */
+  owedSealed: number;
   durable: number;
 }
 
@@ -81,6 +84,8 @@ const reports = new Set<string>(reportRows);
 export class Witness {
   readonly violations: Violation[] = [];
   readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0 };
+  /** Of each secondary that was started, the present boot epoch. */
+  readonly #epochs = new Map<string, number>();
   readonly #targets: SimTargets;
   readonly #scheduler: Scheduler;
   readonly #primaries: (datacenter: string) => number;
@@ -124,7 +129,10 @@ export class Witness {
     return (key, value) => {
       if (key === "meta/generation") return this.#takes(secondary, decodeGeneration(value));
       // A new start: what it had taken may not have reached the disk.
-      if (key === "meta/boot_epoch") this.#taken.delete(secondary);
+      if (key === "meta/boot_epoch") {
+        this.#taken.delete(secondary);
+        this.#epochs.set(`${datacenter}/${secondary}`, Number(Buffer.from(value).toString()));
+      }
       if (!key.startsWith("batch/")) return;
       const header = readBatchHeader(value);
       if (header.datacenter !== datacenter || header.secondary !== secondary) {
@@ -159,9 +167,14 @@ export class Witness {
     } else if (entry.kind === "generation") this.#writes(datacenter, decodeGeneration(entry.payload));
   }
 
-  /** From now on the globals owe what was accepted until now. */
+  /** From now on the globals owe what was accepted until now, and what was sealed by those who live. */
   owe(): void {
-    for (const run of this.#runs.values()) run.owed = run.accepted;
+    for (const run of this.#runs.values()) {
+      run.owed = run.accepted;
+      const { bootEpoch, datacenter, secondary } = run.id;
+      if (this.#epochs.get(`${datacenter}/${secondary}`) !== bootEpoch) continue;
+      run.owedSealed = Math.max(0, ...run.batches.keys());
+    }
   }
 
   /** The log of that data centre, or the hub's copy of all, lost entries: who has read them will go back. */
@@ -313,6 +326,8 @@ export class Witness {
           for (const told of scrapes) expect(told, "durable_lost");
         } else if (options.atTheEnd && sequence <= run.owed && run.appended.has(sequence)) {
           for (const told of scrapes) expect(told, "accepted_lost");
+        } else if (options.atTheEnd && sequence <= run.owedSealed) {
+          for (const told of scrapes) expect(told, "sealed_lost");
         }
         if (sequence <= run.accepted) accepted += scrapes.length;
       }
@@ -381,6 +396,7 @@ export class Witness {
         appended: new Set(),
         accepted: 0,
         owed: 0,
+        owedSealed: 0,
         durable: 0,
       };
       this.#runs.set(key, run);

@@ -22,7 +22,7 @@ import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { countedFetches } from "#/secondary/scrape/http/meter.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { oneShard } from "#/secondary/shard.ts";
-import { openSpoolStore } from "#/secondary/spool.ts";
+import { openSpoolStore } from "#/secondary/spool/store.ts";
 import { threadedShards } from "#/secondary/thread/shards.ts";
 import { written } from "#/test/support/batches.ts";
 import { MemoryLog, MemoryPrimary } from "#/test/support/memory-primary.ts";
