@@ -30,6 +30,7 @@ import {
   encodeEntry,
 } from "#/lib/replica/record.ts";
 import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
+import type { ReceivedHeartbeat, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import type { Head } from "#/lib/store/head.ts";
 import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
@@ -77,33 +78,6 @@ export interface ReplicaOptions {
 /** The part of a LogReader that a replica needs. */
 export interface EntryReader {
   read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry>;
-}
-
-export interface ReceivedHeartbeat {
-  readonly sentMs: number;
-  readonly origin: string;
-  readonly payload: Heartbeat;
-}
-
-/** Something that a person should know. */
-export interface ReplicaProblem {
-  readonly code: string;
-  readonly message: string;
-  readonly atMs: number;
-}
-
-export interface ReplicaSummary {
-  /** Of the newest generation; before the first one, those that were seen. */
-  readonly targets: number;
-  /** Targets whose newest tried scrape stored samples. */
-  readonly up: number;
-  readonly down: number;
-  /** Arriving here, over the last seconds. */
-  readonly samplesPerSecond: number;
-  /** The newest scrape's time; undefined before the first. */
-  readonly lastSampleMs: number | undefined;
-  /** Batches that are missing within runs. */
-  readonly missingBatches: number;
 }
 
 export class Replica {

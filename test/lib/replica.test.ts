@@ -1,185 +1,26 @@
 import t from "tap";
 import { minuteMs } from "#/lib/bytes/units.ts";
-import { RunEncoder } from "#/lib/codec/encode.ts";
-import { encodeGeneration } from "#/lib/codec/generation.ts";
-import type { Disk } from "#/lib/journal/disk.ts";
-import { silentLogger } from "#/lib/logger/logger.ts";
-import { DecimalColumn } from "#/lib/model/decimal.ts";
-import { encodeHeartbeat } from "#/lib/model/heartbeat.ts";
-import type { RunId } from "#/lib/model/identity.ts";
-import { labelsRecord } from "#/lib/model/labels.ts";
-import type { ScrapedTarget } from "#/lib/model/scrape.ts";
-import { slotAt, slotTimeMs } from "#/lib/model/target.ts";
-import { isStale, wordsOf } from "#/lib/model/value.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "#/lib/replica/record.ts";
-import { Replica } from "#/lib/replica/replica.ts";
 import { beyondMax, holeHeartbeatsMax } from "#/lib/replica/run.ts";
-import { Head } from "#/lib/store/head.ts";
-import { createRegistry } from "#/lib/telemetry/registry.ts";
-import { type ManualClock, manualClock } from "#/test/support/manual-clock.ts";
-import { type MemoryDisk, memoryDisk } from "#/test/support/memory-disk.ts";
-import { MemoryLog } from "#/test/support/memory-log.ts";
-import { layoutFrom, scrapedTarget, scrapeOf } from "#/test/support/scrapes.ts";
+import {
+  answers,
+  expectedValues,
+  generationBytes,
+  heartbeatBytes,
+  newWorld,
+  openReplica,
+  readAll,
+  run,
+  Sender,
+  startMs,
+  targets,
+  upTo,
+  valuesOf,
+} from "#/test/support/replica-world.ts";
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 t.comment(`SEED=${seed}`);
-
-const startMs = 1_700_000_000_000;
-const layout = layoutFrom("a", "b{x=1}");
-const run: RunId = { datacenter: "paris", secondary: "s1", bootEpoch: 1, shard: 0, run: 1 };
-const targets = ["a:1", "b:1", "c:1"].map((instance) => scrapedTarget({ job: "web", instance, datacenter: "paris" }));
-
-/** One shard of a secondary: every call is a round of scrapes of all targets and the batch that they make. */
-class Sender {
-  readonly #encoder: RunEncoder;
-  #slotsAfterStart = 0;
-
-  constructor(id: RunId = run) {
-    this.#encoder = new RunEncoder(id);
-  }
-
-  /** Values are a function of the slot, so that a missing or foreign one shows. */
-  batch(of: readonly ScrapedTarget[] = targets): Uint8Array {
-    const round = this.#slotsAfterStart++;
-    for (const target of of) {
-      const slot = slotAt(target, startMs) + 1 + round;
-      const values = new DecimalColumn();
-      values.reserve(2);
-      values.length = 2;
-      values.setDecimal(0, slot % 1000, 0);
-      values.setDecimal(1, 15 + (slot % 7), -1);
-      const { facts } = scrapeOf(target, { slot, layout, values: [0, 0] });
-      this.#encoder.add({ target, facts, layout, values, timestamps: [] });
-    }
-    return this.#encoder.flush({ nowMs: startMs + round * 15_000, watermarkMs: 0, generation: 1 })!.bytes;
-  }
-
-  batches(count: number): Uint8Array[] {
-    return Array.from({ length: count }, () => this.batch());
-  }
-}
-
-interface World {
-  readonly disk: MemoryDisk;
-  readonly log: MemoryLog;
-  readonly clock: ManualClock;
-}
-
-function newWorld(firstSequence = 1): World {
-  return {
-    disk: memoryDisk(),
-    log: new MemoryLog({ stream: "dc-paris-1-1", firstSequence }),
-    clock: manualClock(startMs),
-  };
-}
-
-async function openReplica({ disk, clock }: { readonly disk: Disk; readonly clock: ManualClock }, head?: Head) {
-  const metrics = createRegistry({ tier: "global" });
-  const ownHead = head ?? new Head({ metrics });
-  const replica = await Replica.open({
-    datacenter: "paris",
-    dir: "/journal",
-    head: ownHead,
-    headRetentionMs: 120 * minuteMs,
-    disk,
-    clock,
-    log: silentLogger(),
-    metrics,
-  });
-  return { replica, head: ownHead, metrics };
-}
-
-/** Lets the replica read what the log has. */
-async function readAll(replica: Replica, world: World): Promise<void> {
-  const stop = new AbortController();
-  const running = replica.run(world.log, stop.signal);
-  for (let i = 0; i < 10_000; i++) {
-    await new Promise((resolve) => setImmediate(resolve));
-    const last = world.log.entries.at(-1)?.position;
-    if (!last || (replica.position?.sequence === last.sequence && replica.position.created === last.created)) break;
-    if (i % 20 === 19) await world.clock.advance(1000);
-  }
-  await new Promise((resolve) => setImmediate(resolve));
-  stop.abort();
-  await running;
-}
-
-/** Everything that the head answers, as text. */
-async function answers(head: Head): Promise<string[]> {
-  const range = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY };
-  const { series } = await head.select([], range, new AbortController().signal);
-  return series.map(({ labels, timesMs, values }) => {
-    const words = wordsOf(values);
-    const samples = Array.from(timesMs, (timeMs, i) => `${timeMs}=${isStale(words, i) ? "stale" : values[i]}`);
-    return `${JSON.stringify(labelsRecord(labels))} ${samples.join(" ")}`;
-  });
-}
-
-async function valuesOf(head: Head, target: ScrapedTarget): Promise<string> {
-  const all = await answers(head);
-  const line = all.find(
-    (text) => text.includes('"__name__":"a"') && text.includes(target.labels.find(([n]) => n === "instance")![1]),
-  );
-  return (line ?? "").replace(/^.*\} /, "");
-}
-
-/** What `a` of that target is in the rounds from 0 on that are named. */
-function expectedValues(target: ScrapedTarget, rounds: readonly number[]): string {
-  return rounds
-    .map((round) => slotAt(target, startMs) + 1 + round)
-    .map((slot) => `${slotTimeMs(target, slot)}=${slot % 1000}`)
-    .join(" ");
-}
-
-function upTo(count: number, from = 0): number[] {
-  return Array.from({ length: count - from }, (_, i) => from + i);
-}
-
-function heartbeat(sentMs: number, replica = "p1"): Uint8Array {
-  return encodeHeartbeat({
-    version: 1,
-    replica,
-    sentMs,
-    leaseToken: 0,
-    created: "2026-01-01T00:00:00Z",
-    lagMs: 0,
-    secondaries: [],
-  });
-}
-
-function generation(number: number, token: number, of: readonly ScrapedTarget[], validFromMs = startMs): Uint8Array {
-  return encodeGeneration({
-    datacenter: "paris",
-    number,
-    token,
-    primary: "p1",
-    validFromMs,
-    secondaries: [{ name: "s1", capacity: 5000 }],
-    targets: [...of]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, labels, intervalMs }) => ({
-        owner: "s1",
-        target: {
-          id,
-          job: "web",
-          url: "http://x/metrics",
-          labels,
-          intervalMs,
-          timeoutMs: 10_000,
-          options: {
-            honorLabels: false,
-            honorTimestamps: true,
-            sampleLimit: 0,
-            labelLimit: 0,
-            labelNameLengthLimit: 0,
-            labelValueLengthLimit: 0,
-            bodyBytesMax: 0,
-          },
-        },
-      })),
-  });
-}
 
 t.test("what is in the log is in the head, and becomes durable within a second", async (t) => {
   const world = newWorld();
@@ -265,10 +106,10 @@ t.test("a quiet run's hole is noticed by the heartbeats that go by", async (t) =
   const batches = new Sender().batches(3);
   world.log.append("batch", "s1", batches[0]!);
   world.log.append("batch", "s1", batches[2]!);
-  for (let i = 0; i < 5; i++) world.log.append("heartbeat", "p1", heartbeat(startMs + i * 1000));
+  for (let i = 0; i < 5; i++) world.log.append("heartbeat", "p1", heartbeatBytes(startMs + i * 1000));
   await readAll(replica, world);
   t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 0);
-  world.log.append("heartbeat", "p1", heartbeat(startMs + 5000));
+  world.log.append("heartbeat", "p1", heartbeatBytes(startMs + 5000));
   await readAll(replica, world);
   t.equal(metrics.get("heliograph_replica_holes_total", { datacenter: "paris" }), 1);
   await replica.close();
@@ -312,7 +153,7 @@ t.test("a hole in a run that has ended becomes final too, by the heartbeats that
   world.log.append("batch", "s1", batches[0]!);
   for (const batch of batches.slice(2)) world.log.append("batch", "s1", batch);
   const beat = (from: number, until: number) => {
-    for (let i = from; i < until; i++) world.log.append("heartbeat", "p1", heartbeat(startMs + i * 1000));
+    for (let i = from; i < until; i++) world.log.append("heartbeat", "p1", heartbeatBytes(startMs + i * 1000));
   };
   beat(0, holeHeartbeatsMax - 1);
   await readAll(replica, world);
@@ -363,12 +204,12 @@ t.test("generations: the newest is kept, a fenced one refused, and dropped targe
   const { replica, head, metrics } = await openReplica(world);
   const numbers: number[] = [];
   replica.onGeneration(({ number }) => numbers.push(number));
-  world.log.append("generation", "p1", generation(1, 5, targets));
+  world.log.append("generation", "p1", generationBytes(1, 5, targets));
   world.log.append("batch", "s1", new Sender().batch());
   const endMs = startMs + 60_000;
-  world.log.append("generation", "p1", generation(2, 7, targets.slice(1), endMs));
-  world.log.append("generation", "p2", generation(3, 6, targets));
-  world.log.append("generation", "p1", generation(2, 7, targets.slice(1), endMs));
+  world.log.append("generation", "p1", generationBytes(2, 7, targets.slice(1), endMs));
+  world.log.append("generation", "p2", generationBytes(3, 6, targets));
+  world.log.append("generation", "p1", generationBytes(2, 7, targets.slice(1), endMs));
   await readAll(replica, world);
   t.same(numbers, [1, 2]);
   t.equal(replica.generation?.number, 2);
@@ -389,9 +230,9 @@ t.test("the newest heartbeat says how old the present is", async (t) => {
   const { replica, metrics } = await openReplica(world);
   const heard: string[] = [];
   replica.onHeartbeat(({ origin, sentMs }) => heard.push(`${origin} ${sentMs - startMs}`));
-  world.log.append("heartbeat", "p1", heartbeat(startMs - 3000));
-  world.log.append("heartbeat", "p2", heartbeat(startMs - 2000, "p2"));
-  world.log.append("heartbeat", "p1", heartbeat(startMs - 5000));
+  world.log.append("heartbeat", "p1", heartbeatBytes(startMs - 3000));
+  world.log.append("heartbeat", "p2", heartbeatBytes(startMs - 2000, "p2"));
+  world.log.append("heartbeat", "p1", heartbeatBytes(startMs - 5000));
   await readAll(replica, world);
   t.same(heard, ["p1 -3000", "p2 -2000"], "an older one of the same primary is nothing new");
   t.equal(replica.lastHeartbeat?.origin, "p2");
@@ -412,8 +253,8 @@ t.test("a log that was made anew, or lost entries, is said and counted, and read
   t.equal(metrics.get("heliograph_replica_log_breaks_total", { datacenter: "paris", code: "recreated" }), 1);
   t.equal(await valuesOf(head, targets[0]!), expectedValues(targets[0]!, upTo(4)));
   t.equal(replica.position?.created, "2026-02-02T00:00:00Z");
-  world.log.append("heartbeat", "p1", heartbeat(startMs));
-  world.log.append("heartbeat", "p1", heartbeat(startMs));
+  world.log.append("heartbeat", "p1", heartbeatBytes(startMs));
+  world.log.append("heartbeat", "p1", heartbeatBytes(startMs));
   world.log.expire(5);
   for (const batch of batches.slice(4)) world.log.append("batch", "s1", batch);
   await readAll(replica, world);
@@ -456,7 +297,7 @@ t.test("a trimmed journal still knows its runs, its generation and its place", a
   const world = newWorld();
   const first = await openReplica(world);
   const sender = new Sender();
-  world.log.append("generation", "p1", generation(1, 5, targets));
+  world.log.append("generation", "p1", generationBytes(1, 5, targets));
   for (let round = 0; round < 4 * 60 * 2.5; round++) {
     world.log.append("batch", "s1", sender.batch());
     if (round % 20 === 19) {
@@ -501,9 +342,13 @@ t.test("wherever it crashes, after reading on it answers the same, and nothing t
           which === 2 ? "s2" : "s1",
           payload,
         ]);
-      if (random.below(4) === 0) entries.push(["heartbeat", "p1", heartbeat(startMs + i * 1000)]);
+      if (random.below(4) === 0) entries.push(["heartbeat", "p1", heartbeatBytes(startMs + i * 1000)]);
       if (random.below(20) === 0)
-        entries.push(["generation", "p1", generation(i + 1, 1, targets.slice(random.below(3)), startMs + i * 5000)]);
+        entries.push([
+          "generation",
+          "p1",
+          generationBytes(i + 1, 1, targets.slice(random.below(3)), startMs + i * 5000),
+        ]);
     }
     for (const entry of entries) calm.log.append(...entry);
     const reference = await openReplica(calm);
