@@ -17,7 +17,7 @@ help:
 	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
 	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them; bench-cost: what a scrape costs its target"
 	@echo "make bench-scrape 5,000 servers, side by side with vmagent and Prometheus' agent (SCENARIO=100@15 PEERS=vmagent WINDOW=60 OUT=file)"
-	@echo "make bench-limit  how many targets one secondary carries before a scrape is late"
+	@echo "make bench-limit  how many targets one secondary carries before a scrape is late (THREADS=2 SCENARIO=100@1)"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
@@ -89,7 +89,7 @@ bench-codec: $(installed)
 	@$(node) test/bench/codec.ts
 
 bench-limit: $(installed)
-	@$(node) test/bench/scrape/limit.ts $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(WINDOW),--window=$(WINDOW))
+	@$(node) test/bench/scrape/limit.ts $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(WINDOW),--window=$(WINDOW)) $(if $(THREADS),--threads=$(THREADS))
 
 SCENARIO ?=
 PEERS ?=
@@ -98,8 +98,9 @@ WARMUP ?=
 TARGETS ?=
 OUT ?=
 PROFILE ?=
+THREADS ?=
 bench-scrape: $(installed)
-	@$(node) test/bench/scrape/main.ts $(foreach option,SCENARIO PEERS WINDOW WARMUP TARGETS OUT PROFILE,\
+	@$(node) test/bench/scrape/main.ts $(foreach option,SCENARIO PEERS WINDOW WARMUP TARGETS OUT PROFILE THREADS,\
 	  $(if $($(option)),--$(shell echo $(option) | tr A-Z a-z)=$($(option))))
 
 drill: prepare

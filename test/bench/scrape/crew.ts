@@ -2,7 +2,7 @@
 // is allowed (as root) they go before other work on the machine, all of them alike.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setprivPath } from "#/cli/demo/child.ts";
 import { cleanEnv } from "#/test/support/command.ts";
@@ -131,6 +131,8 @@ export interface ProcessCost {
   readonly systemUs: number;
   /** Of the main thread. */
   readonly mainUs: number;
+  /** Of each thread, by its id. */
+  readonly threadsUs: ReadonlyMap<number, number>;
   readonly residentBytes: number;
   /** The most that it ever had. */
   readonly residentBytesMax: number;
@@ -145,10 +147,20 @@ export function costOf(pid: number): ProcessCost {
   const main = timesOf(`/proc/${pid}/task/${pid}/stat`);
   const status = readFileSync(`/proc/${pid}/status`, "latin1");
   const number = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? Number.NaN);
+  const threads = readdirSync(`/proc/${pid}/task`).flatMap((id) => {
+    try {
+      const { systemUs, userUs } = timesOf(`/proc/${pid}/task/${id}/stat`);
+      return [[Number(id), userUs + systemUs] as const];
+    } catch {
+      // It has ended since.
+      return [];
+    }
+  });
   return {
     cpuUs: all.userUs + all.systemUs,
     systemUs: all.systemUs,
     mainUs: main.userUs + main.systemUs,
+    threadsUs: new Map(threads),
     residentBytes: number("VmRSS") * 1024,
     residentBytesMax: number("VmHWM") * 1024,
     threads: number("Threads"),

@@ -55,9 +55,14 @@ interface TargetsAnswer {
   };
 }
 
-/** `secondaryEnv`: to profile it, say. */
-export function heliographContender(secondaryEnv: Readonly<Record<string, string>>): Contender {
-  return { name: "heliograph", start: (course) => startHeliograph(course, secondaryEnv) };
+export interface SecondaryOptions {
+  /** To profile it, say. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly threads?: number;
+}
+
+export function heliographContender(options: SecondaryOptions): Contender {
+  return { name: "heliograph", start: (course) => startHeliograph(course, options) };
 }
 
 export interface RunningHeliograph extends Running {
@@ -68,7 +73,7 @@ export interface RunningHeliograph extends Running {
 
 export async function startHeliograph(
   course: Course,
-  secondaryEnv: Readonly<Record<string, string>>,
+  { env: secondaryEnv, threads = 1 }: SecondaryOptions,
 ): Promise<RunningHeliograph> {
   const { crew, say, scenario } = course;
   const authority = await makeAuthority();
@@ -86,7 +91,7 @@ export async function startHeliograph(
     };
     relay.targetPort = ports.grpc;
     const topologyFile = join(crew.dir, "topology.yaml");
-    const topology = await writeTopology(topologyFile, course, authority, { ...ports, relay: relay.port });
+    const topology = await writeTopology(topologyFile, course, authority, { ...ports, relay: relay.port, threads });
     const member = (tier: string, name: string, env?: Readonly<Record<string, string>>): Member => {
       const args = [tier, "--topology", topologyFile, "--name", name, "--data", join(crew.dir, name)];
       const started = crew.start(name, launcher, args, env && { env });
@@ -160,12 +165,13 @@ async function writeTopology(
   file: string,
   { caFile, crew, groups, scenario }: Course,
   authority: TestAuthority,
-  ports: {
+  given: {
     readonly nats: number;
     readonly http: number;
     readonly grpc: number;
     readonly page: number;
     readonly relay: number;
+    readonly threads: number;
   },
 ): Promise<Topology> {
   const identity = (tier: string, name: string) => authority.issue(name, `heliograph://bench/${tier}/${name}`);
@@ -192,7 +198,7 @@ async function writeTopology(
         name: names.datacenter,
         region: "bench",
         nats: {
-          servers: [`tls://${loopback(ports.nats)}`],
+          servers: [`tls://${loopback(given.nats)}`],
           password_file: passwordFile,
           leaf_password_file: passwordFile,
           log_bytes_max: "4GiB",
@@ -200,11 +206,13 @@ async function writeTopology(
         primaries: [
           {
             name: names.primary,
-            http: { listen: loopback(ports.http) },
-            grpc: { listen: loopback(ports.grpc), address: loopback(ports.relay) },
+            http: { listen: loopback(given.http) },
+            grpc: { listen: loopback(given.grpc), address: loopback(given.relay) },
           },
         ],
-        secondaries: [{ name: names.secondary, capacity: 100_000, http: { listen: loopback(ports.page) } }],
+        secondaries: [
+          { name: names.secondary, capacity: 100_000, threads: given.threads, http: { listen: loopback(given.page) } },
+        ],
         scrape_configs: [{ ...scrapeConfigOf(caFile), file_sd_configs: [{ files: [targetsFile(crew.dir)] }] }],
       },
     ],

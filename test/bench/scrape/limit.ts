@@ -21,6 +21,7 @@ const { values } = parseArgs({
     step: { type: "string", default: "2500" },
     window: { type: "string", default: "20" },
     warmup: { type: "string", default: "15" },
+    threads: { type: "string", default: "1" },
   },
 });
 
@@ -36,6 +37,8 @@ interface Step {
   readonly late: number;
   readonly failed: number;
   readonly mainShare: number;
+  /** Of the thread that has most to do; the main one where there is but one. */
+  readonly busiestShare: number;
   readonly cpuShare: number;
   readonly machineIdleShare: number;
   readonly usPerScrape: number;
@@ -67,7 +70,7 @@ async function limit(scenario: Scenario): Promise<void> {
         caFile: undefined,
         say,
       },
-      {},
+      { threads: Number(values.threads) },
     );
     try {
       let good: Step | undefined;
@@ -122,11 +125,13 @@ async function look(
   const after = { own: await heliograph.ownCount(), cost: costOf(heliograph.pid), machine: await machineTimes() };
   const us = (of: (cost: ProcessCost) => number) => of(after.cost) - of(before.cost);
   const cpuUs = us(({ cpuUs }) => cpuUs);
+  const busiestUs = Math.max(...[...after.cost.threadsUs].map(([id, us]) => us - (before.cost.threadsUs.get(id) ?? 0)));
   return {
     targets,
     late: after.own.late - before.own.late,
     failed: after.own.failed - before.own.failed,
     mainShare: us(({ mainUs }) => mainUs) / 1000 / windowMs,
+    busiestShare: busiestUs / 1000 / windowMs,
     cpuShare: cpuUs / 1000 / windowMs,
     machineIdleShare: (after.machine.idle - before.machine.idle) / (after.machine.all - before.machine.all),
     usPerScrape: cpuUs / ((targets * windowMs) / intervalMs),
@@ -140,9 +145,9 @@ async function machineTimes(): Promise<{ readonly idle: number; readonly all: nu
 }
 
 function told(step: Step): string {
-  const { cpuShare, failed, late, machineIdleShare, mainShare, targets, usPerScrape } = step;
+  const { busiestShare, cpuShare, failed, late, machineIdleShare, mainShare, targets, usPerScrape } = step;
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
-  return `${targets} targets: ${late} late, ${failed} failed; ${percent(mainShare)} of a core in the main thread, ${percent(cpuShare)} in all, ${usPerScrape.toFixed(1)} µs a scrape; the machine is ${percent(machineIdleShare)} idle`;
+  return `${targets} targets: ${late} late, ${failed} failed; ${percent(mainShare)} of a core in the main thread, ${percent(busiestShare)} in the busiest, ${percent(cpuShare)} in all, ${usPerScrape.toFixed(1)} µs a scrape; the machine is ${percent(machineIdleShare)} idle`;
 }
 
 function verdict(
@@ -156,8 +161,8 @@ function verdict(
   const carried = `${good.targets} targets ${every} are carried`;
   if (!bad) return `${carried}; a process may not have more than ${targetsMax} connections here (ulimit -n).`;
   const bound =
-    bad.mainShare > 0.9
-      ? "the main thread's core is full"
+    bad.busiestShare > 0.9
+      ? `the core of the ${bad.busiestShare > bad.mainShare ? "busiest" : "main"} thread is full`
       : bad.machineIdleShare < 0.1
         ? `the machine's ${cpus().length} cores are full, of which the secondary has ${bad.cpuShare.toFixed(2)}: the rest is targets, primary, log and other work`
         : "the event loop stood still for over 250 ms, with time to spare on the core";

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { addressOfTarget } from "#/cli/fleet/values.ts";
 import type { Contender, Course } from "#/test/bench/scrape/contender.ts";
 import { type Crew, openCrew } from "#/test/bench/scrape/crew.ts";
-import { heliographContender } from "#/test/bench/scrape/heliograph.ts";
+import { heliographContender, type SecondaryOptions } from "#/test/bench/scrape/heliograph.ts";
 import { commitOf, descriptorsAllowed, machineOf } from "#/test/bench/scrape/machine.ts";
 import { type Measurement, measure } from "#/test/bench/scrape/measure.ts";
 import { prometheusContender, vmagentContender } from "#/test/bench/scrape/peers.ts";
@@ -25,6 +25,7 @@ const help = `make bench-scrape [SCENARIO=100@15,1000@15] [PEERS=vmagent,prometh
   SCENARIO  of ${scenarios.map(({ name }) => name).join(", ")}; those without TLS unless given
   PEERS     of vmagent, prometheus, none; by default vmagent, and prometheus for 100@15
   WINDOW    seconds that are measured; WARMUP seconds before
+  THREADS   of the secondary; 1 unless given
   PROFILE   a folder where the secondary leaves a CPU profile`;
 
 /** Sockets of a target in one process, and files beside them. */
@@ -45,6 +46,7 @@ async function main(): Promise<number> {
       warmup: { type: "string", default: "40" },
       out: { type: "string", default: "" },
       profile: { type: "string", default: "" },
+      threads: { type: "string", default: "1" },
       "node-options": { type: "string", default: "" },
       keep: { type: "boolean", default: false },
       "peers-only": { type: "boolean", default: false },
@@ -78,7 +80,7 @@ async function main(): Promise<number> {
   });
   try {
     for (const scenario of chosen) {
-      const contenders = contendersOf(scenario, values.peers, nodeOptionsOf(values), values["peers-only"]);
+      const contenders = contendersOf(scenario, values.peers, secondaryOptionsOf(values), values["peers-only"]);
       const report = await runScenario(scenario, contenders, { dir, targets, ...times(values) });
       reports.push(report);
       process.stdout.write(`\n${tableOf(report)}\n`);
@@ -100,24 +102,28 @@ function times({ warmup, window }: { readonly warmup: string; readonly window: s
   return { warmUpMs: Number(warmup) * 1000, windowMs: Number(window) * 1000 };
 }
 
-/** Of the secondary; none as it ships. */
-function nodeOptionsOf(values: { readonly profile: string; readonly "node-options": string }): string {
+/** Of the secondary; no options of Node as it ships. */
+function secondaryOptionsOf(values: {
+  readonly profile: string;
+  readonly "node-options": string;
+  readonly threads: string;
+}): SecondaryOptions {
   const profiled = `--cpu-prof --cpu-prof-dir=${resolve(values.profile)} --cpu-prof-interval=500`;
-  return [values["node-options"], values.profile === "" ? "" : profiled].join(" ").trim();
+  const nodeOptions = [values["node-options"], values.profile === "" ? "" : profiled].join(" ").trim();
+  return { threads: Number(values.threads), ...(nodeOptions !== "" && { env: { NODE_OPTIONS: nodeOptions } }) };
 }
 
 function contendersOf(
   scenario: Scenario,
   peers: string,
-  nodeOptions: string,
+  secondary: SecondaryOptions,
   peersOnly: boolean,
 ): readonly Contender[] {
   const byName: Readonly<Record<string, Contender>> = { vmagent: vmagentContender, prometheus: prometheusContender };
   const usual = scenario.name === "100@15" ? ["vmagent", "prometheus"] : ["vmagent"];
   const names = peers === "" ? usual : peers.split(",").filter((name) => name !== "none");
-  const env: Record<string, string> = nodeOptions === "" ? {} : { NODE_OPTIONS: nodeOptions };
   return [
-    ...(peersOnly ? [] : [heliographContender(env)]),
+    ...(peersOnly ? [] : [heliographContender(secondary)]),
     ...names.map((name) => byName[name] ?? unknown("PEERS", name)),
   ];
 }
