@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted fuzz clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-coders bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted fuzz clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -87,6 +87,9 @@ bench-parse: $(installed)
 
 bench-codec: $(installed)
 	@$(node) test/bench/codec.ts
+
+bench-coders: $(installed)
+	@$(node) test/bench/coders.ts
 
 bench-limit: $(installed)
 	@$(node) test/bench/scrape/limit.ts $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(WINDOW),--window=$(WINDOW)) $(if $(THREADS),--threads=$(THREADS))
