@@ -19,8 +19,9 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
 import type { PrimaryHandlers } from "#/lib/wire/session.ts";
 import { startPrimary } from "#/primary/primary.ts";
+import type { Fetcher } from "#/secondary/scrape/fetch.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
-import { oneShard } from "#/secondary/shard.ts";
+import { type StartShards, startShard } from "#/secondary/shard.ts";
 import { SimDisk } from "#/test/sim/disk.ts";
 import { SimLists } from "#/test/sim/lists.ts";
 import { connect, type Door, Link } from "#/test/sim/network.ts";
@@ -80,6 +81,8 @@ export class World {
   /** Between the machine and what it connects to: `s1/p1`, `p1/log`, `g1/hub`. */
   readonly links = new Map<string, Link>();
   /** Of each secondary that the topology file names: its capacity. */
+  /** Of each secondary. */
+  readonly #starts = new Map<string, number>();
   readonly #capacities: Map<string, number>;
   readonly #doors = new Map<string, Door>();
   readonly #plant: Plant;
@@ -247,9 +250,17 @@ export class World {
             door: () => this.#doors.get(address),
             onHeard: (message) => this.witness.heard(datacenter.name, machine.name, message),
           }),
-        shards: oneShard({ fetcher: this.targets.fetcher(process) }),
+        shards: this.#shardsOf(machine, this.targets.fetcher(process)),
       }),
     );
+  }
+
+  /** The first secondary of each data centre has two shards at its first start, one at the next, and so on. */
+  #shardsOf({ name }: Machine, fetcher: Fetcher): StartShards {
+    const starts = (this.#starts.get(name) ?? 0) + 1;
+    this.#starts.set(name, starts);
+    const shards = name.endsWith("1") && starts % 2 === 1 ? 2 : 1;
+    return (parts) => Array.from({ length: shards }, (_, shard) => startShard({ ...parts, shard }, { fetcher }));
   }
 
   async #beginPrimary(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
