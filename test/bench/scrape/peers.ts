@@ -63,7 +63,10 @@ export const prometheusContender: Contender = {
       );
       const failures: Record<string, number> = {};
       for (const { health, lastError } of data.activeTargets) {
-        if (health === "down") failures[lastError] = (failures[lastError] ?? 0) + 1;
+        if (health !== "down") continue;
+        // What is the target's own in it would make each a reason of its own.
+        const why = lastError.replace(/^Get "[^"]*": /, "").replace(/\d+(\.\d+){3}:\d+/g, "…");
+        failures[why] = (failures[why] ?? 0) + 1;
       }
       return { failed: Object.values(failures).reduce((sum, count) => sum + count, 0), failures };
     });

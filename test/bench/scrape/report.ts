@@ -37,7 +37,7 @@ export function tableOf(report: ScenarioReport): string {
     row("  by its own count", (m) => m.scrapesLateOwn?.toString() ?? ""),
     row("lateness, ms: median, most", (m) => `${m.latenessMsMedian.toFixed(1)}, ${m.latenessMsMax.toFixed(0)}`),
     row("never came", (m) => String(m.scrapesMissing)),
-    row("failed", (m) => `${m.scrapesFailed}${Object.entries(m.failures).map(([why, n]) => ` ${why} ${n}`)}`),
+    row("failed", (m) => `${m.scrapesFailed}${whyOf(m.failures)}`),
     row("load average; targets' CPU, %", (m) => `${m.load.toFixed(1)}; ${(100 * m.targetsCpuShare).toFixed(1)}`),
   ];
   function row(name: string, of: (measurement: Measurement) => string): string[] {
@@ -51,6 +51,18 @@ export function tableOf(report: ScenarioReport): string {
   const failed = Object.entries(report.failed).map(([name, why]) => `${name} could not be measured: ${why}`);
   return [what, ...lines, ...failed, ...verdictsOf(report)].join("\n");
 }
+
+/** The commonest reasons, shortened. */
+function whyOf(failures: Readonly<Record<string, number>>): string {
+  const reasons = Object.entries(failures).sort(([, a], [, b]) => b - a);
+  const shown = reasons
+    .slice(0, reasonsShown)
+    .map(([why, count]) => ` ${why.slice(0, reasonCharactersShown)} ${count}`);
+  return shown.join() + (reasons.length > reasonsShown ? " …" : "");
+}
+
+const reasonsShown = 2;
+const reasonCharactersShown = 40;
 
 /** Ours against vmagent, and against what is promised. */
 export function verdictsOf({ measurements, scenario }: ScenarioReport): readonly string[] {

@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
-import { createSecureContext, createServer as createTlsServer } from "node:tls";
+import { createSecureContext, TLSSocket } from "node:tls";
 import { parseArgs } from "node:util";
 import { addressOfTarget } from "#/cli/fleet/values.ts";
 import { type RecordingName, readRecording } from "#/test/bench/recording.ts";
@@ -51,10 +51,11 @@ async function serve(): Promise<void> {
   const arrivals: number[][] = Array.from({ length: count }, () => []);
   const scrapes = new Uint32Array(count);
   const answer = answering(replay);
-  const secure = options.cert !== "" && {
-    noDelay: true,
-    secureContext: createSecureContext({ cert: readFileSync(options.cert), key: readFileSync(options.key) }),
-  };
+  // One for all: five thousand certificates would only take time to read.
+  const secureContext =
+    options.cert === ""
+      ? undefined
+      : createSecureContext({ cert: readFileSync(options.cert), key: readFileSync(options.key) });
   let port = Number(options.port);
   for (let target = 0; target < count; target++) {
     const serveOn = (socket: Socket) => {
@@ -69,7 +70,9 @@ async function serve(): Promise<void> {
         answer(socket, target, scrapes[target]!++);
       });
     };
-    const server = secure ? createTlsServer(secure, serveOn) : createServer({ noDelay: true }, serveOn);
+    const server = createServer({ noDelay: true }, (socket) =>
+      serveOn(secureContext ? new TLSSocket(socket, { isServer: true, secureContext }) : socket),
+    );
     port = await new Promise<number>((resolve, reject) => {
       server.once("error", reject);
       server.listen({ host: addressOfTarget(options.first, target), port, backlog: 16 }, () =>
