@@ -209,7 +209,7 @@ export class TargetGuard {
     this.#lookMs = this.#all.clock.monotonicMs();
     const known = this.#known;
     if (known === of) return wholeChoice(of, 0);
-    let bound = "";
+    let bound = () => "";
     const choice = chooseRows(
       of,
       known,
@@ -230,26 +230,33 @@ export class TargetGuard {
       const { rowOf } = choice;
       // Of what was not learnt nothing is known; it is mostly like what was.
       flood.name = nameFlood(of, (row) => !rowOf || rowOf[row]! < 0);
-      flood.bound = choice.refused > 0 ? bound : boundByLooking;
+      flood.bound = choice.refused > 0 ? bound() : boundByLooking;
     }
     return choice;
   }
 
   /** How many new series beside so many old ones, and what bounds it. */
-  #room(old: number): [room: number, bound: string] {
+  #room(old: number): [room: number, bound: () => string] {
     const nowMs = this.#all.clock.monotonicMs();
     const known = this.#known?.rows.length;
-    const bounds: [number, string][] = [
-      [this.#seriesMax - old, `cardinality_limit is ${countText(this.#seriesMax)}`],
-      [(known ?? 0) - old + this.#all.roomBeside(known ?? 0), `this secondary takes ${countText(this.#all.seriesMax)}`],
+    // Most layouts fit, and then nobody wants to read why they would not.
+    const bounds: [number, () => string][] = [
+      [this.#seriesMax - old, () => `cardinality_limit is ${countText(this.#seriesMax)}`],
+      [
+        (known ?? 0) - old + this.#all.roomBeside(known ?? 0),
+        () => `this secondary takes ${countText(this.#all.seriesMax)}`,
+      ],
     ];
     if (known !== undefined) {
       const { perHour } = addedOf(this.#seriesMax);
       const perHourOfAll = addedOf(this.#all.seriesMax).perHour;
       const leftOfAll = Math.floor(this.#all.added.left(nowMs) / 2);
       bounds.push(
-        [Math.max(0, this.#added.left(nowMs)), `this target may bring ${countText(perHour)} new ones an hour`],
-        [Math.max(0, leftOfAll), `all targets of this secondary may bring ${countText(perHourOfAll)} new ones an hour`],
+        [Math.max(0, this.#added.left(nowMs)), () => `this target may bring ${countText(perHour)} new ones an hour`],
+        [
+          Math.max(0, leftOfAll),
+          () => `all targets of this secondary may bring ${countText(perHourOfAll)} new ones an hour`,
+        ],
       );
     }
     return bounds.reduce((least, each) => (each[0] < least[0] ? each : least));

@@ -53,6 +53,9 @@ const excerptBytes = 80;
 /** How much is looked at together for bytes that are not UTF-8. */
 const utf8BlockBytes = 64 * KiB;
 
+/** A timestamp is a 64-bit integer. */
+const timestampMax = 2 ** 63;
+
 const tab = 9;
 const lineFeed = 10;
 const space = 32;
@@ -143,6 +146,7 @@ export class ExpositionReader {
       const set = this.#labelSet(name === undefined);
       name ??= set.name;
       labels = set.labels;
+      if (!set.isSet) this.#expected(`the label "${twice(labels)}" once`, this.lineStart);
     }
     if (name === undefined) this.#expected("a metric name before or among the labels", start);
     if (name === "") this.#expected("a metric name of at least one character", start);
@@ -186,7 +190,9 @@ export class ExpositionReader {
       value = value * 10 + (byte - digit0);
       this.at++;
     }
-    if (this.at === digits) this.#expected("a timestamp in whole milliseconds or the end of the line", start);
+    if (this.at === digits || value > timestampMax) {
+      this.#expected("a timestamp in whole milliseconds or the end of the line", start, Math.max(this.at, start + 12));
+    }
     this.hasTimestamp = true;
     this.timestampMs = negative ? -value : value;
     this.#skipBlanks();
@@ -205,14 +211,15 @@ export class ExpositionReader {
       }
       this.at += 4;
       this.hasExemplars = true;
-      const { labels } = this.#labelSet(false);
+      const { isSet, labels } = this.#labelSet(false);
       const start = this.#single("a space and a value after the exemplar's labels");
       const end = this.#tokenEnd();
       const value = floatOf(this.#slice(start, end));
       if (value === undefined) this.#expected("a number as the exemplar's value", start, end);
       this.at = end;
       const timestampMs = bytes[this.at] === space ? this.#openMetricsTimestamp() : undefined;
-      this.exemplar = charactersOf(labels) <= exemplarCharactersMax ? { labels, value, timestampMs } : undefined;
+      const isKept = isSet && charactersOf(labels) <= exemplarCharactersMax;
+      this.exemplar = isKept ? { labels, value, timestampMs } : undefined;
     }
     if (this.at >= this.#end) this.#fail("no_eof", "expected `# EOF` at the end of the body, got nothing more");
     if (!this.#endsLine()) this.#expected("the end of the line", this.at);
@@ -274,7 +281,12 @@ export class ExpositionReader {
   }
 
   /** `at` stands behind the opening brace, and is left behind the closing one. */
-  #labelSet(mayName: boolean): { readonly name: string | undefined; readonly labels: Label[] } {
+  #labelSet(mayName: boolean): {
+    readonly name: string | undefined;
+    readonly labels: Label[];
+    /** False when a label is there twice. */
+    readonly isSet: boolean;
+  } {
     const bytes = this.#bytes;
     const blanks = !this.#openMetrics;
     const labels: Label[] = [];
@@ -307,13 +319,9 @@ export class ExpositionReader {
       else if (!blanks && bytes[this.at] !== braceClose) this.#expected("a comma or `}` after a label value", this.at);
     }
     this.at++;
-    if (labels.length > 1) {
-      labels.sort((a, b) => compareText(a[0], b[0]));
-      for (let i = 1; i < labels.length; i++) {
-        if (labels[i]![0] === labels[i - 1]![0]) this.#expected(`the label "${labels[i]![0]}" once`, this.lineStart);
-      }
-    }
-    return { name, labels };
+    if (labels.length < 2) return { name, labels, isSet: true };
+    labels.sort((a, b) => compareText(a[0], b[0]));
+    return { name, labels, isSet: twice(labels) === undefined };
   }
 
   #textComment(): LineKind {
@@ -537,6 +545,11 @@ function unescaped(text: string, quotes: boolean): string {
   return text.replace(quotes ? /\\[\\n"]/g : /\\[\\n]/g, (escaped) =>
     escaped.charCodeAt(1) === letterN ? "\n" : escaped.slice(1),
   );
+}
+
+/** The name of the first label that is there twice. Labels are sorted. */
+function twice(labels: Labels): string | undefined {
+  return labels.find(([name], i) => i > 0 && labels[i - 1]![0] === name)?.[0];
 }
 
 function charactersOf(labels: Labels): number {

@@ -250,6 +250,8 @@ foo_created 1520872607.123
     },
     { row: 11, labels: [["id", "counter-test"]], value: 5, timestampMs: undefined },
   ]);
+  const twice = stored(read('a_total 1 # {x="1",x="2"} 3\n# EOF\n', "openmetrics"));
+  t.strictSame([twice.samplesScraped, twice.exemplars], [1, []], "an exemplar that is none costs nobody the sample");
 });
 
 t.test("names of any UTF-8 are read in their quoted syntax", async (t) => {
@@ -306,6 +308,7 @@ const refusedTexts: readonly (readonly [body: string, message: RegExp])[] = [
   ],
   ['{"status":"ok"}', /expected/],
   ["a 1\r\n", /expected a number as value/],
+  ["a 1 99999999999999999999\n", /expected a timestamp in whole milliseconds.*got "99999999999999999999"/],
   ['a 1 # {x="y"} 1\n', /expected a timestamp in whole milliseconds or the end of the line/],
   ['a{b="line\nbreak"} 1\n', /expected a closing double quote on the same line/],
 ];
