@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-coders bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted fuzz clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-coders bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -22,6 +22,7 @@ help:
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
 	@echo "make fuzz         broken bodies and answers for the scrape path, against plain readings (INPUTS=1000000, SEED=n)"
+	@echo "make replay       the same bodies to Heliograph and to Prometheus for MINUTES=10, and every sample compared"
 	@echo "make sim-planted  bugs that are put in on purpose, and after how many seeds each is found"
 	@echo "make clean        remove what make made"
 
@@ -122,8 +123,12 @@ sim: $(installed)
 sim-planted: $(installed)
 	@$(sim) --planted --minutes 30 --seed $(or $(SEED),1)
 
+.PHONY: fuzz replay
 fuzz: $(installed)
 	@$(fuzz) --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
+
+replay: $(installed)
+	@node_modules/.bin/node test/replay/main.ts --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 clean:
 	@rm -rf node_modules .tap .tools coverage global/web/dist

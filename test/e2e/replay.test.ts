@@ -1,0 +1,52 @@
+// Side by side with the real Prometheus: the same bodies to both, and every sample compared. `make replay` does it for minutes.
+
+import { randomInt } from "node:crypto";
+import t from "tap";
+
+import { differencesTold } from "#/test/replay/compare.ts";
+import { isKnownDifference } from "#/test/replay/known.ts";
+import { replay } from "#/test/replay/replay.ts";
+import { toolOrReason } from "#/test/support/tool.ts";
+
+const prometheus = await toolOrReason("prometheus");
+const seed = Number(process.env.SEED ?? randomInt(2 ** 31));
+const forMs = 15_000;
+
+t.test(
+  `values, labels and ends of series are those of Prometheus (SEED=${seed})`,
+  { skip: prometheus.missing },
+  async (t) => {
+    const comparisons = await replay({ program: prometheus.path, forMs, seed, say: (sentence) => t.comment(sentence) });
+    t.ok(comparisons.length > 30);
+    for (const { differences, play, rounds, samples } of comparisons) {
+      t.same(differences, [], play);
+      t.ok(rounds > 0 && samples > 0, `${play}: ${rounds} rounds, ${samples} samples`);
+      t.ok(differences.length <= differencesTold);
+    }
+  },
+);
+
+t.test("where the two differ and shall is told by the body", (t) => {
+  for (const [body, format, expected] of [
+    ["a 1\n", "text", false],
+    [" a 1\n", "text", true],
+    ["  # HELP a b\n", "text", false],
+    ['{"a"} 1\n', "text", true],
+    ['a{b="c",d="e"} 1\n', "text", false],
+    ["a 1 -5\n", "text", true],
+    ["a -5 5\n", "text", false],
+    ['a 1 # {b="c"} 1\n# EOF\n', "openmetrics", true],
+    ['a_total 1 # {b="c"} 1\n# EOF\n', "openmetrics", false],
+    ["# TYPE a gauge \n", "text", true],
+    ["# TYPE a gauge\n", "text", false],
+    ["# \xff\n", "text", true],
+    ['a{b="c\nd"} 1\n', "text", true],
+    ['a{b="c\\"d"} 1\n', "text", false],
+    ["# HELP a\\b\n", "text", true],
+    ["a 1\n\0", "text", true],
+    ['a{b="\0"} 1\n', "text", false],
+  ] as const) {
+    t.equal(isKnownDifference(body, format), expected, JSON.stringify(body));
+  }
+  t.end();
+});
