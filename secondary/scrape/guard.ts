@@ -196,6 +196,8 @@ export class TargetGuard {
 
   looked(lines: number, newHeads: number): void {
     this.#lookMs = this.#all.clock.monotonicMs();
+    // There is no way around a first look, so it must not cost others theirs.
+    if (!this.#known) return;
     const cost = lines + newHeads * (newHeadCost - 1);
     this.#looking.spend(cost);
     this.#all.looking.spend(cost);
