@@ -31,19 +31,24 @@ export interface ThreadOptions {
   readonly fetching: FetchSettings;
   /** Hears once why a thread died, and is to end the process. */
   readonly onDeath: (error: Error) => void;
-  /** Another beginning of the threads, for tests. */
-  readonly entry?: URL;
+  /** Other threads than ours, for tests. */
+  readonly stage?: ThreadStage;
+}
+
+export interface ThreadStage {
+  readonly entry: URL;
+  readonly heapMiBMax?: number;
 }
 
 export function threadedShards(options: ThreadOptions): StartShards {
-  const { cardinalityLimit, entry, fetching, onDeath, threads } = options;
+  const { cardinalityLimit, fetching, onDeath, stage, threads } = options;
   assert(threads >= 1, "there is a thread at least");
   return (parts) =>
     Array.from({ length: threads }, (_, shard) => {
       const { bootEpoch, datacenter, secondary } = parts;
       const share = cardinalityLimit === undefined ? undefined : Math.floor(cardinalityLimit / threads);
       const task = { datacenter, secondary, bootEpoch, shard, cardinalityLimit: share, fetching };
-      return new ThreadShard({ ...parts, shard }, { task, onDeath, ...(entry && { entry }) });
+      return new ThreadShard({ ...parts, shard }, { task, onDeath, ...(stage && { stage }) });
     });
 }
 
@@ -65,16 +70,20 @@ class ThreadShard implements Shard {
   constructor(
     parts: ShardParts,
     {
-      entry = new URL("./worker.ts", import.meta.url),
       onDeath,
+      stage: { entry, heapMiBMax } = { entry: new URL("./worker.ts", import.meta.url) },
       task,
-    }: { readonly task: ShardTask; readonly entry?: URL; readonly onDeath: (error: Error) => void },
+    }: { readonly task: ShardTask; readonly stage?: ThreadStage; readonly onDeath: (error: Error) => void },
   ) {
     this.#parts = parts;
     this.#onDeath = onDeath;
     this.#name = `shard-${parts.shard}`;
     this.#heardMs = parts.clock.monotonicMs();
-    this.#worker = new Worker(entry, { workerData: task, name: `${parts.secondary} ${this.#name}` });
+    this.#worker = new Worker(entry, {
+      workerData: task,
+      name: `${parts.secondary} ${this.#name}`,
+      ...(heapMiBMax !== undefined && { resourceLimits: { maxOldGenerationSizeMb: heapMiBMax } }),
+    });
     this.#worker.on("message", (message: FromShard) => this.#hear(message));
     this.#worker.on("messageerror", (error) => this.#dead(error));
     this.#worker.on("error", (error) => this.#dead(error as Error));

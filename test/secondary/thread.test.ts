@@ -234,6 +234,10 @@ t.test("a thread's death is told once, with its reason, and what was asked of it
     ["setTimeout(() => { throw new Error('a bug of ours'); }, 100)", "shard-0 died: a bug of ours"],
     ["setTimeout(() => process.exit(7), 100)", "shard-0 died: the thread ended with code 7"],
     ["setTimeout(() => {}, 100)", "shard-0 died: the thread ended with code 0"],
+    [
+      "const all = []; setTimeout(() => { for (;;) all.push(new Array(1000).fill(all.length + 0.5)); }, 100)",
+      "shard-0 died: Worker terminated due to reaching memory limit: JS heap out of memory",
+    ],
   ] as const) {
     const died = Promise.withResolvers<Error>();
     let deaths = 0;
@@ -241,7 +245,12 @@ t.test("a thread's death is told once, with its reason, and what was asked of it
       deaths++;
       died.resolve(error);
     };
-    const [shard] = threadedShards({ threads: 1, fetching, onDeath, entry: beginning(code) })(shardParts0());
+    const [shard] = threadedShards({
+      threads: 1,
+      fetching,
+      onDeath,
+      stage: { entry: beginning(code), heapMiBMax: 16 },
+    })(shardParts0());
     const asked = shard!.select({ filter: filterOf({}), rowsMax: 1 });
     asked.catch(() => {});
     t.equal((await died.promise).message, reason);
@@ -257,7 +266,7 @@ t.test("a thread that is silent makes the process unhealthy", async (t) => {
   const parts = shardParts0();
   const entry = beginning("setInterval(() => {}, 1000)");
   const onDeath = (error: Error) => t.fail(error.message);
-  const [shard] = threadedShards({ threads: 1, fetching, onDeath, entry })(parts);
+  const [shard] = threadedShards({ threads: 1, fetching, onDeath, stage: { entry } })(parts);
   await parts.clock.advance(19_000);
   t.equal(shard!.healthy(), undefined);
   await parts.clock.advance(2000);
@@ -276,7 +285,7 @@ t.test("a thread's death ends the process, and the others are closed in order", 
       const entry = new URL("data:text/javascript,setTimeout(()=>{throw new Error('out of luck')},300)");
       const onDeath = (error) => { throw error; };
       const parts = { datacenter: "fra", secondary: "s1", bootEpoch: 9, clock, log, metrics: { onCollect() {} }, sink() {} };
-      const shards = threadedShards({ threads: 2, fetching: {}, onDeath, entry })(parts);
+      const shards = threadedShards({ threads: 2, fetching: {}, onDeath, stage: { entry } })(parts);
       return {
         healthy: () => undefined,
         ready: () => undefined,
