@@ -63,6 +63,7 @@ export class Connection {
   #socket: Socket;
   /** To who was dialled. */
   readonly #line: Socket;
+  readonly #memory: Buffer;
   /** Waits for a proxy to say that the target is on the line. */
   #unsent: string | undefined;
   /** Of the proxy, until the target is on the line. */
@@ -72,12 +73,13 @@ export class Connection {
   constructor(endpoint: Endpoint, addresses: Addresses, memory: Buffer, user: ConnectionUser) {
     this.endpoint = endpoint;
     this.user = user;
+    this.#memory = memory;
     if (endpoint.connect !== undefined) {
       this.#line = net.connect(way(endpoint, addresses));
       this.#socket = this.#line;
       this.#askProxy(endpoint.connect);
     } else {
-      this.#line = endpoint.tls ? this.#openTls(way(endpoint, addresses)) : this.#openPlain(addresses, memory);
+      this.#line = endpoint.tls ? this.#openTls(way(endpoint, addresses)) : this.#openPlain(addresses);
       this.#socket = this.#line;
       this.#line.once(endpoint.tls ? "secureConnect" : "connect", () => this.#open());
     }
@@ -127,24 +129,30 @@ export class Connection {
     socket.on("close", () => this.#over());
   }
 
-  #openPlain(addresses: Addresses, memory: Buffer): Socket {
-    return net.connect({
-      ...way(this.endpoint, addresses),
-      onread: {
-        buffer: memory,
-        callback: (length) => {
-          this.#received(memory, length);
-          return true;
-        },
+  #openPlain(addresses: Addresses): Socket {
+    return net.connect({ ...way(this.endpoint, addresses), onread: this.#onRead() });
+  }
+
+  /** All connections read into the same memory, so that reading makes no garbage. */
+  #onRead(): net.OnReadOpts {
+    const buffer = this.#memory;
+    return {
+      buffer,
+      callback: (length) => {
+        this.#received(buffer, length);
+        return true;
       },
-    });
+    };
   }
 
   #openTls(over: tls.ConnectionOptions): Socket {
     const { key, tls: setup, tlsHost } = this.endpoint;
-    const socket = tls.connect({ ...over, ...setup!.options(tlsHost!, key) });
+    const inTunnel = over.socket !== undefined;
+    // The types do not know `onread` there; Node does (lib/internal/tls/wrap.js, `connect`), but not over a socket that is given.
+    const reading = inTunnel ? {} : { onread: this.#onRead() };
+    const socket = tls.connect({ ...over, ...setup!.options(tlsHost!, key), ...reading } as tls.ConnectionOptions);
     socket.on("session", (session) => setup!.remember(key, session));
-    socket.on("data", (bytes: Buffer) => this.#received(bytes, bytes.length));
+    if (inTunnel) socket.on("data", (bytes: Buffer) => this.#received(bytes, bytes.length));
     return socket;
   }
 
