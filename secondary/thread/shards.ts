@@ -109,6 +109,7 @@ class ThreadShard implements Shard {
   }
 
   async select(asked: Asked): Promise<SelectionPart> {
+    if (this.#over) return nothing;
     const { part, rows } = await this.#ask<Extract<Answer, { kind: "selection" }>>((id) => ({
       kind: "select",
       id,
@@ -118,13 +119,17 @@ class ThreadShard implements Shard {
   }
 
   async layout(layout: string): Promise<LayoutShare | undefined> {
+    if (this.#over) return undefined;
     return (await this.#ask<Extract<Answer, { kind: "share" }>>((id) => ({ kind: "layout", id, layout }))).share;
   }
 
   async tell(): Promise<void> {
     const told = this.#ask((id) => ({ kind: "tell", id }));
     // Then it is dead, and that is said elsewhere.
-    await Promise.race([told.catch(() => {}), this.#parts.clock.sleep(tellMsMax)]);
+    await this.#atMost(
+      tellMsMax,
+      told.catch(() => {}),
+    );
   }
 
   healthy(): string | undefined {
@@ -140,11 +145,17 @@ class ThreadShard implements Shard {
 
   async #close(): Promise<void> {
     if (!this.#death) this.#say({ kind: "close" });
-    await Promise.race([this.#ended.promise, this.#parts.clock.sleep(closeMsMax)]);
+    await this.#atMost(closeMsMax, this.#ended.promise);
     if (!this.#over)
       this.#parts.log.error({ thread: this.#name }, "A thread did not end in order: its last batch is lost.");
     this.#over = true;
     await this.#worker.terminate();
+  }
+
+  async #atMost(msMax: number, work: Promise<unknown>): Promise<void> {
+    const over = new AbortController();
+    await Promise.race([work, this.#parts.clock.sleep(msMax, over.signal)]);
+    over.abort();
   }
 
   #say(message: ToShard): void {
@@ -216,6 +227,17 @@ class ThreadShard implements Shard {
     this.#onDeath(new Error(`${this.#name} died: ${error.message}`, { cause: error }));
   }
 }
+
+/** Of a thread that has ended in order, while what it scraped is still on its way. */
+const nothing: SelectionPart = {
+  rows: [],
+  found: 0,
+  total: 0,
+  counts: { all: 0, failing: 0, missed: 0, partial: 0, waiting: 0, up: 0 },
+  outcomes: [],
+  jobs: [],
+  common: [],
+};
 
 type Answer = Extract<FromShard, { kind: "selection" | "share" | "told" }>;
 

@@ -235,7 +235,7 @@ t.test("a thread's death is told once, with its reason, and what was asked of it
     ["setTimeout(() => process.exit(7), 100)", "shard-0 died: the thread ended with code 7"],
     ["setTimeout(() => {}, 100)", "shard-0 died: the thread ended with code 0"],
     [
-      "const all = []; setTimeout(() => { for (;;) all.push(new Array(1000).fill(all.length + 0.5)); }, 100)",
+      "const all = []; setTimeout(() => { for (;;) all.push(new Array(1e6).fill(all.length + 0.5)); }, 100)",
       "shard-0 died: Worker terminated due to reaching memory limit: JS heap out of memory",
     ],
   ] as const) {
@@ -274,6 +274,12 @@ t.test("a thread that is silent makes the process unhealthy", async (t) => {
   const closing = shard!.close();
   await parts.clock.advance(5000);
   await closing;
+  t.equal(
+    (await shard!.select({ filter: filterOf({}), rowsMax: 1 })).total,
+    0,
+    "of what has ended there is nothing to see",
+  );
+  t.equal(await shard!.layout("0".repeat(32)), undefined);
 });
 
 t.test("a thread's death ends the process, and the others are closed in order", async (t) => {
