@@ -23,6 +23,7 @@ help:
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
 	@echo "make fuzz         broken bodies and answers for the scrape path, against plain readings (INPUTS=1000000, SEED=n)"
 	@echo "make replay       the same bodies to Heliograph and to Prometheus for MINUTES=10, and every sample compared"
+	@echo "make soak         5,000 targets, 50 of them hostile, for MINUTES=30: nobody late, memory level, failures named"
 	@echo "make sim-planted  bugs that are put in on purpose, and after how many seeds each is found"
 	@echo "make clean        remove what make made"
 
@@ -123,12 +124,15 @@ sim: $(installed)
 sim-planted: $(installed)
 	@$(sim) --planted --minutes 30 --seed $(or $(SEED),1)
 
-.PHONY: fuzz replay
+.PHONY: fuzz replay soak
 fuzz: $(installed)
 	@$(fuzz) --inputs $(or $(INPUTS),1000000) $(if $(SEED),--seed $(SEED))
 
 replay: $(installed)
 	@node_modules/.bin/node test/replay/main.ts --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+soak: $(installed)
+	@node_modules/.bin/node test/soak/main.ts --minutes $(if $(filter file,$(origin MINUTES)),30,$(MINUTES))
 
 clean:
 	@rm -rf node_modules .tap .tools coverage global/web/dist

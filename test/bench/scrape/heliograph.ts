@@ -66,6 +66,8 @@ export function heliographContender(options: SecondaryOptions): Contender {
 }
 
 export interface RunningHeliograph extends Running {
+  /** The URL of the secondary's page, without a path. */
+  readonly page: string;
   ownCount(): Promise<OwnCount & { readonly late: number }>;
   /** Resolves when the secondary has other targets, so many. */
   retarget(groups: readonly TargetGroup[], targets: number): Promise<void>;
@@ -117,6 +119,7 @@ export async function startHeliograph(
     say(`The secondary has its ${course.targets} targets.`);
     return {
       version,
+      page,
       pid: secondary.pid,
       logFile: secondary.logFile,
       ended: () => secondary.ended() ?? primary.ended(),
