@@ -393,6 +393,9 @@ export class BodyReader {
     let unlearnt = 0;
     /** Set when only what it knows is still learnt. */
     let known: Sieve | undefined;
+    this.#linesLooked = 0;
+    // Given up before it has cost anything: a `# EOF` may stand behind the last line.
+    if (lineFeedsBeyond(body, linesPerScrapeMax + 1)) throw tooManyLines();
     const understoodMax = this.#heads.understood + newHeadsPerLookMax;
     this.#begin();
     for (let line = 1; ; line++) {
@@ -463,13 +466,7 @@ export class BodyReader {
 
   /** `reader` stands behind the head, or behind a line without a sample. */
   #checkLine(reader: ExpositionReader, line: number): void {
-    if (line > linesPerScrapeMax) {
-      throw new BadExposition(
-        "too_many_lines",
-        line,
-        `expected at most ${linesPerScrapeMax} lines in one scrape, got more`,
-      );
-    }
+    if (line > linesPerScrapeMax) throw tooManyLines();
     const headBytes = reader.at - reader.lineStart;
     if (headBytes > headBytesMax) {
       const message = `expected at most ${headBytesMax} bytes of name and labels, or of a comment, got ${headBytes}`;
@@ -501,6 +498,24 @@ export class BodyReader {
     } else this.#timestamps.push({ row, timestampMs });
   }
 }
+
+function tooManyLines(): BadExposition {
+  const message = `expected at most ${linesPerScrapeMax} lines in one scrape, got more`;
+  return new BadExposition("too_many_lines", linesPerScrapeMax + 1, message);
+}
+
+/** A twentieth of what it takes to understand lines that are known. */
+function lineFeedsBeyond(body: Uint8Array, count: number): boolean {
+  if (body.length <= count) return false;
+  let at = -1;
+  for (let seen = 0; seen <= count; seen++) {
+    at = body.indexOf(lineFeed, at + 1);
+    if (at < 0) return false;
+  }
+  return true;
+}
+
+const lineFeed = 10;
 
 function outcomeOf(
   code: BadExpositionCode,
