@@ -99,10 +99,12 @@ export class TwinLink implements NatsLink {
     return () => this.#callbacks.delete(callback);
   }
 
-  async request(subject: string, payload: Uint8Array, options: RequestOptions): Promise<NatsMessage> {
+  request(subject: string, payload: Uint8Array, options: RequestOptions): Promise<NatsMessage> {
     const { signal, timeoutMs, headers = {} } = options;
-    signal?.throwIfAborted();
-    if (!this.#isConnected) throw new NatsLinkError("unavailable", `${subject}: no NATS server is connected`);
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (!this.#isConnected) {
+      return Promise.reject(new NatsLinkError("unavailable", `${subject}: no NATS server is connected`));
+    }
     const reply = this.newInbox();
     const number = this.#inboxes;
     const answer = new Promise<NatsMessage>((resolve, reject) => {

@@ -30,7 +30,6 @@ export function openLeaseStore({ link, bucket, key, replicas }: LeaseStoreOption
     made = false;
   });
   const ensureBucket = async (): Promise<void> => {
-    if (made) return;
     const last = (await api.streamInfo(stream))?.state.last_seq;
     if (last === undefined) await api.createStream(bucketConfig(bucket, replicas));
     // A record that a power cut tore: nats-server 2.9 takes what is written behind it and finds it never again, so that both of
@@ -40,15 +39,17 @@ export function openLeaseStore({ link, bucket, key, replicas }: LeaseStoreOption
   };
   return {
     async read(): Promise<LeaseRecord | undefined> {
-      await ensureBucket();
-      const message = await api.lastMessage(stream, subject).catch((error: unknown) => {
+      if (!made) await ensureBucket();
+      try {
+        const message = await api.lastMessage(stream, subject);
+        return message && { revision: message.seq, value: message.payload };
+      } catch (error) {
         made = !isMissing(error) && made;
         throw error;
-      });
-      return message && { revision: message.seq, value: message.payload };
+      }
     },
     async write(value, expectedRevision): Promise<number | undefined> {
-      await ensureBucket();
+      if (!made) await ensureBucket();
       try {
         const headers = { "Nats-Expected-Last-Subject-Sequence": String(expectedRevision) };
         const ack = await api.publish(subject, value, { headers, timeoutMs: callTimeoutMs });

@@ -196,9 +196,11 @@ export class Replica {
       const entries = reader.read(after, signal)[Symbol.asyncIterator]();
       try {
         for (;;) {
-          const next = await nextOf(entries);
-          if ("error" in next) {
-            after = this.#onReadError(next.error, after);
+          let next: IteratorResult<LogEntry>;
+          try {
+            next = await entries.next();
+          } catch (error) {
+            after = this.#onReadError(error, after);
             break;
           }
           if (next.done) break;
@@ -226,6 +228,7 @@ export class Replica {
     const { clock, dir, disk, log, metrics } = this.#options;
     const label = this.#label;
     const startedMs = clock.monotonicMs();
+    const fsyncSeconds = metrics.histogram("heliograph_journal_fsync_seconds", label);
     this.#journal = await Journal.open({
       dir,
       disk,
@@ -233,7 +236,7 @@ export class Replica {
       log,
       preamble: () => [this.#checkpoint()],
       onDurable: (records) => this.#onDurable(records),
-      onSync: (durationMs) => metrics.observe("heliograph_journal_fsync_seconds", durationMs / secondMs, label),
+      onSync: (durationMs) => fsyncSeconds.observe(durationMs / secondMs),
       onFailure: () => metrics.add("heliograph_journal_write_errors_total", 1, label),
     });
     metrics.add("heliograph_journal_torn_bytes_total", this.#journal.tornBytes, label);
@@ -549,17 +552,6 @@ export class Replica {
     if (!this.#lastHeartbeat) return;
     const lagMs = Math.max(0, clock.nowMs() - this.#lastHeartbeat.sentMs);
     metrics.set("heliograph_replica_lag_seconds", lagMs / secondMs, this.#label);
-  }
-}
-
-async function nextOf(
-  entries: AsyncIterator<LogEntry>,
-): Promise<{ readonly done: boolean; readonly value: LogEntry } | { readonly error: unknown }> {
-  try {
-    const next = await entries.next();
-    return { done: next.done === true, value: next.value };
-  } catch (error) {
-    return { error };
   }
 }
 

@@ -173,7 +173,7 @@ export class JetStreamApi {
     type Answer = { message: { seq: number; data?: string; hdrs?: string } };
     try {
       const { message } = await this.#ask<Answer>(`STREAM.MSG.GET.${stream}`, { last_by_subj: subject });
-      const headers = Buffer.from(message.hdrs ?? "", "base64").toString();
+      const headers = message.hdrs === undefined ? "" : Buffer.from(message.hdrs, "base64").toString();
       return { seq: message.seq, payload: Buffer.from(message.data ?? "", "base64"), headers };
     } catch (error) {
       if (error instanceof JetStreamError && error.serverCode === messageNotFound) return undefined;
