@@ -1,13 +1,14 @@
 // Holds what two scrapers have of one play against each other, round by round.
 //
-// A sample's time tells the scrape, and the server's book tells which round that scrape got; `up` has the time of every scrape. So
-// the two need not scrape at the same moments, nor miss none. In each round that both got, every series must have the same
-// sample, bit for bit, or none, or end. Samples that brought their own time are compared by that.
+// A sample's time tells its scrape, `up` has the time of every scrape, and bodies say what round they are. So the two need not
+// scrape at the same moments, nor miss none. In each round that both got, every series must have the same sample, bit for bit, or
+// none, or end. Samples that brought their own time are compared by that.
 
+import { secondMs } from "#/lib/bytes/units.ts";
 import { labelsKey, labelValue } from "#/lib/model/labels.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
 import { type Play, roundSeries } from "#/test/replay/plays.ts";
-import { nameOf, type ReplayedSeries } from "#/test/replay/scrapers.ts";
+import { intervalMs, nameOf, type ReplayedSeries } from "#/test/replay/scrapers.ts";
 
 export interface Sides<T> {
   readonly ours: T;
@@ -28,12 +29,12 @@ export interface Comparison {
   readonly differing: number;
 }
 
-/** The clock of a scrape's time and that of its request are the same, but some scrapes are begun a little early. */
-const earlyMsMax = 100;
+/** A scrape that failed after so much of its time may have failed for that. */
+const timeoutShare = 0.8;
 /** Of one play. */
 export const differencesTold = 5;
 /** Name, job, instance and the play's own. */
-const upLabels = 4;
+const reportLabels = 4;
 const sampleNone = "no sample";
 const sampleStale = "its end";
 
@@ -45,25 +46,20 @@ const ownAffairs: ReadonlySet<string> = new Set(["scrape_duration_seconds", "scr
  */
 const howFar: ReadonlySet<string> = new Set(["scrape_samples_scraped", "scrape_samples_post_metric_relabeling"]);
 
-export function comparePlay(
-  play: Play,
-  startMs: number,
-  series: Sides<readonly ReplayedSeries[]>,
-  requestsMs: Sides<readonly number[]>,
-): Comparison {
-  const ours = new SideOfPlay(series.ours, requestsMs.ours, play);
-  const theirs = new SideOfPlay(series.theirs, requestsMs.theirs, play);
-  const rounds = [...ours.timeOf.keys()].filter((round) => theirs.timeOf.has(round)).sort((a, b) => a - b);
-  // The last one may not have come to its end.
-  rounds.pop();
-  const common = new Set(rounds);
-  const differences: string[] = [...ours.problems, ...theirs.problems];
-  const counts = { samples: 0, staleMarkers: 0, differing: differences.length };
+export function comparePlay(play: Play, startMs: number, series: Sides<readonly ReplayedSeries[]>): Comparison {
+  const ours = new SideOfPlay(series.ours, play);
+  const theirs = new SideOfPlay(series.theirs, play);
+  const both = [...ours.scrapeOf.keys()].filter((round) => theirs.scrapeOf.has(round));
+  // On a machine that is busy with other things a scrape may take too long.
+  const common = new Set(both.filter((round) => !ours.ranOutOfTime(round) && !theirs.ranOutOfTime(round)));
+  const differences: string[] = [];
+  const counts = { samples: 0, staleMarkers: 0, differing: 0 };
   const differ = (what: string) => {
     if (counts.differing++ < differencesTold) differences.push(`${play.name}: ${what}`);
   };
   /** Who missed the round before says only in the next what ended in it. */
-  const comparesEnd = (round: number) => common.has(round - 1) && !play.isWild && !endsLate(play, round);
+  const comparesEnd = (round: number) =>
+    common.has(round - 1) && ours.follows(round) && theirs.follows(round) && !play.isWild && !endsLate(play, round);
   const keys = new Set([...ours.series.keys(), ...theirs.series.keys()]);
   let compared = 0;
   for (const key of keys) {
@@ -95,8 +91,8 @@ export function comparePlay(
   }
   return {
     play: play.name,
-    scrapes: { ours: ours.timeOf.size, theirs: theirs.timeOf.size },
-    rounds: rounds.length,
+    scrapes: { ours: ours.timesMs.length, theirs: theirs.timesMs.length },
+    rounds: common.size,
     series: compared,
     ...counts,
     differences,
@@ -119,51 +115,73 @@ interface KnownSeries extends ReplayedSeries {
 
 class SideOfPlay {
   readonly series = new Map<string, KnownSeries>();
-  /** When the scrape of each round was. */
-  readonly timeOf = new Map<number, number>();
-  readonly problems: string[] = [];
-  readonly #scrapeTimes: ReadonlySet<number>;
-
+  /** Times of all scrapes, in order, by `up`. */
+  readonly timesMs: readonly number[];
+  /** Which scrape got each round, as far as that is certain. */
+  readonly scrapeOf = new Map<number, number>();
   readonly #roundAt = new Map<number, number>();
+  readonly #scrapeTimes: ReadonlySet<number>;
   readonly #up: KnownSeries | undefined;
+  readonly #took: KnownSeries | undefined;
 
-  constructor(all: readonly ReplayedSeries[], requestsMs: readonly number[], play: Play) {
+  constructor(all: readonly ReplayedSeries[], play: Play) {
     for (const each of all) {
       const indexOf = new Map(Array.from(each.timesMs, (timeMs, i) => [timeMs, i]));
       this.series.set(labelsKey(each.labels), { ...each, indexOf });
     }
-    // Where labels of the bodies win, another series may have that name too.
-    this.#up = [...this.series.values()].find(
-      ({ labels }) => nameOf(labels) === "up" && labelValue(labels, "job") === play.name && labels.length === upLabels,
+    this.#up = this.#report("up", play);
+    this.#took = this.#report("scrape_duration_seconds", play);
+    this.timesMs = [...(this.#up?.timesMs ?? [])].sort((a, b) => a - b);
+    this.#scrapeTimes = new Set(this.timesMs);
+    this.#alignRounds();
+    for (const [round, scrape] of this.scrapeOf) this.#roundAt.set(this.timesMs[scrape]!, round);
+  }
+
+  /** Where labels of the bodies win, another series may have that name too. */
+  #report(wanted: string, play: Play): KnownSeries | undefined {
+    return [...this.series.values()].find(
+      ({ labels }) =>
+        nameOf(labels) === wanted && labelValue(labels, "job") === play.name && labels.length === reportLabels,
     );
-    const timesMs = [...(this.#up?.timesMs ?? [])].sort((a, b) => a - b);
-    this.#scrapeTimes = new Set(timesMs);
-    let round = 0;
-    for (const [i, timeMs] of timesMs.entries()) {
-      const untilMs = (timesMs[i + 1] ?? Number.POSITIVE_INFINITY) - earlyMsMax;
-      while (round < requestsMs.length && requestsMs[round]! < timeMs - earlyMsMax) round++;
-      // A scrape whose request came to nobody is none of a round.
-      if (round >= requestsMs.length || requestsMs[round]! >= untilMs) continue;
-      this.#roundAt.set(timeMs, round);
-      this.timeOf.set(round++, timeMs);
+  }
+
+  /**
+   * What was stored says its round. Scrapes that failed in between had the rounds in between, where there are as many of both;
+   * else a scrape never came to the server, or twice, and nobody knows which.
+   */
+  #alignRounds(): void {
+    const said = [...this.series.values()].find(({ labels }) => nameOf(labels) === roundSeries);
+    let before = { scrape: -1, round: -1 };
+    for (const [scrape, timeMs] of this.timesMs.entries()) {
+      const at = said?.indexOf.get(timeMs);
+      if (at === undefined || Number.isNaN(said!.values[at]!)) continue;
+      const round = said!.values[at]!;
+      if (round - before.round === scrape - before.scrape) {
+        for (let i = before.scrape + 1; i < scrape; i++) this.scrapeOf.set(round - (scrape - i), i);
+      }
+      this.scrapeOf.set(round, scrape);
+      before = { scrape, round };
     }
-    if (!play.isWild) this.#checkRounds();
   }
 
   stored(round: number): boolean {
-    const at = this.#up?.indexOf.get(this.timeOf.get(round)!);
-    return at !== undefined && this.#up!.values[at] === 1;
+    return this.#valueOf(this.#up, round) === 1;
   }
 
-  /** Bodies say what round they are. */
-  #checkRounds(): void {
-    const said = [...this.series.values()].find(({ labels }) => nameOf(labels) === roundSeries);
-    for (const [round, timeMs] of this.timeOf) {
-      const at = said?.indexOf.get(timeMs);
-      const value = at === undefined ? undefined : said!.values[at]!;
-      if (value === undefined || Number.isNaN(value) || value === round) continue;
-      this.problems.push(`the scrape at ${timeMs}: expected the round ${round}, got ${value}`);
-    }
+  /** It failed, and nothing but time may have been the reason. */
+  ranOutOfTime(round: number): boolean {
+    return !this.stored(round) && this.#valueOf(this.#took, round) >= timeoutShare * (intervalMs / secondMs);
+  }
+
+  /** No other scrape lies between that of the round before and its own. */
+  follows(round: number): boolean {
+    const scrape = this.scrapeOf.get(round);
+    return scrape !== undefined && this.scrapeOf.get(round - 1) === scrape - 1;
+  }
+
+  #valueOf(series: KnownSeries | undefined, round: number): number {
+    const at = series?.indexOf.get(this.timesMs[this.scrapeOf.get(round)!]!);
+    return at === undefined ? Number.NaN : series!.values[at]!;
   }
 
   /** Each sample of a scrape as a text that is equal only for equal bits. */

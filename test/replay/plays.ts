@@ -21,7 +21,7 @@ export interface Play {
   answer(round: number, startMs: number): Answer;
   /** Rounds whose scrape fails after a part of its body was read. */
   failsWithin?(round: number): boolean;
-  /** Bodies may be anything: they need not say their round, and what ends when is not compared. */
+  /** Bodies may be anything, and what ends when is not compared. */
   readonly isWild?: boolean;
   /** Of a time that a sample brought itself, the round that it came in; undefined when it comes in each. */
   roundOf?(timestampMs: number, startMs: number): number | undefined;
@@ -35,7 +35,7 @@ const yearMs = 365 * 86_400_000;
 const text = "text/plain; version=0.0.4; charset=utf-8";
 const openMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/** In every body that can be read: what round it is, for the comparison to rely on. */
+/** In every body that can be read, and how the comparison knows what round a scrape got. */
 export const roundSeries = "replay_round";
 const roundLine = (round: number) => `${roundSeries} ${round}\n`;
 
@@ -60,7 +60,7 @@ function mutants(place: number, seed: number): Play {
   const bodies: string[] = [];
   const next = (): string => {
     const body = mutate(pick(entries, random).text, (text) => changeExposition(text, format, corpus, random), random);
-    return isKnownDifference(body, format) ? next() : body;
+    return isKnownDifference(body, format) ? next() : roundLine(bodies.length) + body;
   };
   return {
     name: `mutants_${place}`,

@@ -6,20 +6,15 @@ import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import type { Play } from "#/test/replay/plays.ts";
 
-export const sides = ["ours", "theirs"] as const;
-export type Side = (typeof sides)[number];
-
 export interface ReplayServer {
   readonly port: number;
-  /** When each round of a play was asked for. */
-  requestsMs(side: Side, play: string): readonly number[];
   /** From now on nobody gets an answer. */
   close(): Promise<void>;
 }
 
 export async function serveReplay(plays: readonly Play[], startMs: number): Promise<ReplayServer> {
   const byName = new Map(plays.map((play) => [play.name, play]));
-  const asked = new Map<string, number[]>();
+  const asked = new Map<string, number>();
   const server = createServer((request: IncomingMessage, answer: ServerResponse) => {
     const name = request.url!.slice(1).split("?")[0]!;
     const play = byName.get(name);
@@ -27,18 +22,15 @@ export async function serveReplay(plays: readonly Play[], startMs: number): Prom
       answer.writeHead(404).end();
       return;
     }
-    const side: Side = request.headers["user-agent"]?.startsWith("Heliograph/") ? "ours" : "theirs";
-    const key = `${side} ${name}`;
-    const times = asked.get(key) ?? [];
-    asked.set(key, times);
-    const round = times.push(Date.now()) - 1;
+    const client = request.headers["user-agent"]?.startsWith("Heliograph/") ? "ours" : "theirs";
+    const round = asked.get(`${client} ${name}`) ?? 0;
+    asked.set(`${client} ${name}`, round + 1);
     send(answer, round, play.answer(round, startMs));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
     port: (server.address() as AddressInfo).port,
-    requestsMs: (side, play) => asked.get(`${side} ${play}`) ?? [],
     async close() {
       server.close();
       server.closeAllConnections();
