@@ -48,8 +48,27 @@ export const knownDifferences: readonly KnownDifference[] = [
     why: "both formats want a line feed in a label's value escaped; 2.42 takes it as it is",
     holds: (body) => body.split("\n").some((line) => line.replaceAll(/\\./g, "").split('"').length % 2 === 0),
   },
+  {
+    why: "of a series that is there several times its first sample is taken; 2.42 takes each whose own time comes later",
+    holds: hasStampedDuplicate,
+  },
 ];
 
 export function isKnownDifference(body: string, format: ExpositionFormat): boolean {
   return knownDifferences.some(({ holds }) => holds(body, format));
+}
+
+/** Name, labels, and whether something stands behind the value. */
+const samplePattern = /^([^ \t{#]+[ \t]*(?:\{[^}]*\})?)[ \t]*[^ \t]+([ \t]+[^ \t#])?/;
+
+function hasStampedDuplicate(body: string): boolean {
+  const stamped = new Map<string, boolean>();
+  for (const line of body.split("\n")) {
+    const [, head, stamp] = samplePattern.exec(line) ?? [];
+    if (head === undefined) continue;
+    const series = head.replaceAll(/[ \t]+/g, "");
+    if (stamped.has(series) && (stamped.get(series) || stamp !== undefined)) return true;
+    stamped.set(series, stamped.get(series) || stamp !== undefined);
+  }
+  return false;
 }
