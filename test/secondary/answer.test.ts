@@ -273,3 +273,27 @@ function randomAnswer(random: Random): { answer: string; result: string } {
   }
   return { answer: `${answer}0\r\n\r\n`, result: `200 ${kept} kept` };
 }
+
+t.test("a large body's memory is gone as soon as it is given back, and a thread that may read it keeps it", (t) => {
+  const memory = new BodyMemory();
+  const large = Buffer.alloc(3 * 1024 * 1024, "x");
+  const bodyOf = (bytes: Buffer) => {
+    const body = new Body(0, memory);
+    body.append(bytes, 0, bytes.length);
+    return body;
+  };
+  const ready = bodyOf(large).handOver();
+  t.ok(ready.bytes.equals(large));
+  ready.release();
+  t.equal(ready.bytes.length, 0, "given back");
+  const read = bodyOf(large);
+  const bytes = read.bytes();
+  read.release(true);
+  t.ok(bytes.equals(large), "still there for whoever reads it");
+  const dropped = bodyOf(large);
+  const rest = dropped.bytes();
+  dropped.release();
+  t.equal(rest.length, 0, "given up");
+  t.equal(memory.bytes, 0);
+  t.end();
+});

@@ -45,8 +45,12 @@ export class BodyMemory {
     return room;
   }
 
-  /** Nobody looks at it any more. */
+  /**
+   * Nobody looks at it any more: not even a thread that decompresses it. A large room goes back to the system at once, because
+   * V8 may take minutes to notice, in which a target that sends 100 MB each time holds gigabytes.
+   */
   give(room: Buffer): void {
+    if (room.length > roomBytesKeptMax) (room.buffer as ArrayBuffer).transfer(0);
     if (room.length < roomBytesLeast || room.length > roomBytesKeptMax) return;
     if (this.#keptBytes + room.length > keptBytesMax) return;
     this.#keptBytes += room.length;
@@ -109,10 +113,10 @@ export class Body {
     return this.#length === this.#room.length ? this.#room : this.#room.subarray(0, this.#length);
   }
 
-  /** Gives its memory back. */
-  release(): void {
+  /** Gives its memory back. `mayBeRead`: a thread may still look at it. */
+  release(mayBeRead = false): void {
     const room = this.#leave();
-    if (room) this.#memory.give(room);
+    if (room && !mayBeRead) this.#memory.give(room);
   }
 
   /** It has all its bytes, and is empty afterwards. */

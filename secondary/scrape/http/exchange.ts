@@ -264,7 +264,7 @@ export class Exchange implements ConnectionUser {
     this.#leave?.();
     this.#connection?.destroy();
     this.#connection = undefined;
-    this.#body?.release();
+    this.#body?.release(this.#inflated !== undefined);
     this.#inflated?.release();
     this.#parts.meter.ended(this.#elapsedMs(), result instanceof FetchError ? 0 : result.body.length);
     this.#settle(result instanceof FetchError ? this.#told(result) : result);
