@@ -1,9 +1,9 @@
 // Which secondaries live: those that either primary has heard within one lease.
 //
-// Both primaries tell each other whom they hear, so a secondary that changed sides is not missed. A primary that has just
-// taken the say, or that was itself held up, has not listened long enough to call anybody dead, and waits one lease first.
-// When the peer falls silent, so do all secondaries that it spoke for, and none of them is dead for that: they get the time
-// that it takes them to notice and to come over.
+// Both primaries tell each other whom they hear, so a secondary that changed sides is not missed. A primary that was itself held
+// up has not listened long enough to call anybody dead, and waits one lease first. When the peer falls silent, so do all
+// secondaries that it spoke for, and none of them is dead for that: they get the time that it takes them to notice and to come
+// over. So they do when this primary takes the say, because mostly that is why.
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
@@ -64,11 +64,11 @@ export class Presence {
   }
 
   /**
-   * This primary has just taken the lease: those that the generation before counts as living do so for one lease more, and
-   * all do when there is none.
+   * This primary has just taken the lease: those that the generation before counts as living have time to come over, and all
+   * have when there is none.
    */
   tookLease(livingBefore?: readonly string[]): void {
-    this.#extend(livingBefore ?? [...this.#livesUntilMs.keys()]);
+    this.#extend(livingBefore ?? [...this.#livesUntilMs.keys()], Math.max(this.#leaseMs, comeOverMsMax));
     this.#update();
   }
 
@@ -103,8 +103,8 @@ export class Presence {
     return peerSpoke || !this.#throughPeer.has(name) ? untilMs : Math.max(untilMs, this.#peerHeardMs + comeOverMsMax);
   }
 
-  #extend(names: readonly string[]): void {
-    const untilMs = this.#clock.monotonicMs() + this.#leaseMs;
+  #extend(names: readonly string[], ms: number): void {
+    const untilMs = this.#clock.monotonicMs() + ms;
     for (const name of names) {
       const knownMs = this.#livesUntilMs.get(name);
       if (knownMs !== undefined && knownMs < untilMs) this.#livesUntilMs.set(name, untilMs);
@@ -116,7 +116,7 @@ export class Presence {
     const nowMs = this.#clock.monotonicMs();
     const heldUp = this.#timer !== undefined && nowMs > this.#dueMs + this.#leaseMs / 2;
     // What arrived meanwhile still waits to be read: it would be wrong to call its senders dead.
-    if (heldUp) this.#extend(this.#living);
+    if (heldUp) this.#extend(this.#living, this.#leaseMs);
     const changed = this.#isChanged(nowMs);
     if (changed) {
       const living = [...this.#livesUntilMs.keys()].filter((name) => this.#untilMs(name) > nowMs);
