@@ -173,7 +173,7 @@ t.test("a word that is a lease old does not make anybody live", async (t) => {
   t.same(changes, []);
 });
 
-t.test("a primary that has just taken the lease gives everybody the time to come over before it calls them dead", async (t) => {
+t.test("a primary that has just taken the lease gives everybody the time to come over", async (t) => {
   const { clock, book, changes } = presence(["s1", "s2", "s3"]);
   book.heard("s3", 0);
   await clock.advance(1000);
