@@ -338,12 +338,15 @@ export class ExpositionReader {
     this.at += 5;
     this.#skipBlanks();
     this.#metadataName(keyword);
+    const nameEnd = this.at;
     const text = this.#restOfLine().slice(1);
     if (keyword === "HELP") {
       this.metadata = unescaped(text, false);
       return "help";
     }
-    const type = text.trim();
+    if (bytes[nameEnd] !== space && bytes[nameEnd] !== tab)
+      this.#expected("a blank and a type after the name", nameEnd);
+    const type = text.replaceAll(/^[ \t]+|[ \t]+$/g, "");
     if (type !== "untyped" && !textTypes.has(type)) {
       this.#expected(
         `a type (${[...textTypes].join(", ")} or untyped)`,

@@ -67,7 +67,12 @@ const bothCases = [
   "other NaN\nplus +Inf\nminus -Inf\nlong Infinity\n",
 ];
 
+/** More than the sixteen rows that kernels look at together. */
+const manyRows = Array.from({ length: 40 }, (_, i) => `r{n="${i}"} ${i * 1.5}\n`).join("");
+
 const textCases = [
+  manyRows.slice(0, manyRows.indexOf('r{n="17"}')),
+  manyRows,
   `# HELP go_gc_duration_seconds A summary of the GC invocation durations.
 # 	TYPE go_gc_duration_seconds summary
 go_gc_duration_seconds{quantile="0"} 4.9351e-05

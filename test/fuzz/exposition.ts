@@ -215,11 +215,12 @@ class ExpositionTrial implements Trial<ExpositionStep> {
     for (;;) {
       const batch = this.#encoder.flush({ nowMs: fuzzNowMs, watermarkMs: 0, generation: 1 });
       if (!batch) break;
-      this.#decoder.decode(batch.bytes, (scrape) => {
+      const { samples } = this.#decoder.decode(batch.bytes, (scrape) => {
         const expected = sent[i++];
         if (!expected) difference ??= "decoded: more scrapes than were encoded";
         else difference ??= decodedDifference(expected, scrape);
       });
+      difference ??= unequal("samples of a batch", samples, batch.header.samples);
     }
     if (i < sent.length) difference ??= `decoded: expected ${sent.length} scrapes, got ${i}`;
     this.counts.decoded += i;

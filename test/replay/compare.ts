@@ -32,7 +32,7 @@ export interface Comparison {
 /** A scrape that failed after so much of its time may have failed for that. */
 const timeoutShare = 0.8;
 /** Of one play. */
-export const differencesTold = 5;
+const differencesTold = 5;
 /** Name, job, instance and the play's own. */
 const reportLabels = 4;
 const sampleNone = "no sample";

@@ -308,6 +308,8 @@ const refusedTexts: readonly (readonly [body: string, message: RegExp])[] = [
   ],
   ['{"status":"ok"}', /expected/],
   ["a 1\r\n", /expected a number as value/],
+  ["# TYPE a;gauge\na 1\n", /expected a blank and a type after the name, got ";gauge"/],
+  ["# TYPE a gauge\r\na 1\n", /expected a type/],
   ["a 1 99999999999999999999\n", /expected a timestamp in whole milliseconds.*got "99999999999999999999"/],
   ['a 1 # {x="y"} 1\n', /expected a timestamp in whole milliseconds or the end of the line/],
   ['a{b="line\nbreak"} 1\n', /expected a closing double quote on the same line/],
