@@ -27,8 +27,11 @@ const searchEveryMs = 500;
 export interface SegmentSource {
   /** Oldest first. */
   segments(): Promise<readonly SegmentName[]>;
-  /** Undefined when it is not there. */
-  inspect(stream: string): Promise<Inspection | undefined>;
+  /**
+   * Undefined when it is not there. `after`: how far the reader has come with it, and from where it goes on when what is found
+   * has to be told first.
+   */
+  inspect(stream: string, after: number): Promise<Inspection | undefined>;
 }
 
 export interface Inspection {
@@ -103,7 +106,7 @@ async function review(
   { source, datacenter }: ChainOptions,
   { stream, created, last, ends }: Reviewed,
 ): Promise<StreamReview> {
-  const found = await source.inspect(stream);
+  const found = await source.inspect(stream, last?.sequence ?? 0);
   const whereNext = async () =>
     (await reopenedBefore(source, datacenter, { stream, created, last, ends })) ??
     (await startAfter(source, datacenter, stream));
@@ -156,10 +159,10 @@ async function reopenedBefore(
   for (const segment of await source.segments()) {
     const earlier = streamNameOf(segment);
     if (earlier === stream || isAfter(segment, stream, datacenter)) break;
-    const found = await source.inspect(earlier);
+    const end = ends.get(earlier);
+    const found = await source.inspect(earlier, end ?? 0);
     if (!found || found.state === "lost") continue;
     const { info, originLast } = found;
-    const end = ends.get(earlier);
     const isLonger = end === undefined ? originLast.storedMs > followedMs : originLast.sequence > end;
     // Who does not remember its end reads it again: what is known is dropped by its watermark.
     if (isLonger) return { stream: earlier, created: info.created, sequence: end ?? 0 };
@@ -178,7 +181,7 @@ async function startAfter(source: SegmentSource, datacenter: string, stream: str
 }
 
 async function startOf(source: SegmentSource, stream: string): Promise<LogPosition | undefined> {
-  const found = await source.inspect(stream);
+  const found = await source.inspect(stream, 0);
   return found && { stream, created: found.info.created, sequence: 0 };
 }
 

@@ -99,7 +99,7 @@ class HubLog implements LogReader, SegmentSource {
     return sortSegments([...here, ...missing.map(streamNameOf)], datacenter);
   }
 
-  async inspect(stream: string): Promise<Inspection | undefined> {
+  async inspect(stream: string, after: number): Promise<Inspection | undefined> {
     // In this order: what stood in a segment before the next one began is in its count then.
     const there = await this.#askOrigin((origin) => origin.streamNames(), []);
     let mirror = await this.#api.streamInfo(stream);
@@ -127,7 +127,7 @@ class HubLog implements LogReader, SegmentSource {
         `${stream}: expected the stream made at ${info.created}, but the data centre's was made at ${created}: delete the mirror at the hub when what it holds is no longer needed`,
       );
     }
-    this.#refuseShorterOrigin(stream, info, origin.state.last_seq);
+    this.#refuseShorterOrigin(info, origin.state.last_seq, after);
     const isEnded = stateOf(origin) === "closed" || hasLater(there, stream, this.#options.datacenter);
     const isShort = info.lastSequence < origin.state.last_seq;
     const isBehind = isShort && !(isEnded && this.#waitsInVain(stream, info, origin));
@@ -181,13 +181,15 @@ class HubLog implements LogReader, SegmentSource {
   }
 
   /** The mirror was asked first, so an honest origin is never behind it. A mirror skips what the origin writes there again. */
-  #refuseShorterOrigin(stream: string, mirror: LogInfo, originLast: number): void {
-    if (originLast >= mirror.lastSequence || this.#shortened.has(stream)) return;
+  #refuseShorterOrigin(mirror: LogInfo, originLast: number, after: number): void {
+    const { stream, created, lastSequence } = mirror;
+    if (originLast >= lastSequence || this.#shortened.has(stream)) return;
     this.#shortened.add(stream);
     throw new LogError(
       "shortened",
-      `${stream}: the mirror ends at ${mirror.lastSequence}, the data centre's stream at ${originLast}: it lost its tail`,
-      { resumeAfter: { stream, created: mirror.created, sequence: mirror.lastSequence } },
+      `${stream}: the mirror ends at ${lastSequence}, the data centre's stream at ${originLast}: it lost its tail`,
+      // What the mirror has beyond the reader is as good as ever.
+      { resumeAfter: { stream, created, sequence: Math.min(after, lastSequence) } },
     );
   }
 }

@@ -3,6 +3,7 @@
 
 import type { Test } from "tap";
 import type { LogError } from "#/lib/commitlog/commitlog.ts";
+import type { LogPosition } from "#/lib/model/log.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { testFullDisks } from "#/test/support/commitlog-full.ts";
 import { testPowerCuts } from "#/test/support/commitlog-powercuts.ts";
@@ -370,7 +371,7 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
       const copy = await world.copyDisk();
       await world.startDatacenter();
       await append(writer, "two 3", undefined, world);
-      await until(world, () => atPrimary.entries.length === 9);
+      await until(world, () => atPrimary.entries.length === 9 && atGlobal.entries.length === 9, 15_000);
       const told = { writer: 0, other: 0 };
       writer.onLoss(() => told.writer++);
       other.onLoss(() => told.other++);
@@ -386,6 +387,23 @@ async function testSegments(t: Test, world: LogWorld): Promise<void> {
       t.ok(told.other > 0, "and who read it");
     },
   );
+
+  await t.test("who begins to read at the hub only then is told too, and gets all that was carried", async (t) => {
+    const late = await world.openGlobal();
+    const seen = new Set<string>();
+    const codes: string[] = [];
+    for (let after: LogPosition | undefined; !seen.has("three 1"); ) {
+      const reader = readAll(late, after);
+      await until(world, () => reader.failure !== undefined || reader.entries.map(text).includes("three 1"), 30_000);
+      await reader.end();
+      for (const entry of reader.entries) seen.add(text(entry));
+      const failure = reader.failure as LogError | undefined;
+      if (failure) codes.push(failure.code);
+      after = failure?.resumeAfter;
+    }
+    t.same([...seen], [...atGlobal.entries.slice(0, 8).map(text), "two 3", "three 1"]);
+    t.same(codes, ["shortened"]);
+  });
   await Promise.all([atPrimary.end(), atGlobal.end()]);
 }
 
