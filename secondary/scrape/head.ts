@@ -10,9 +10,12 @@ import { seriesKeyOf } from "#/secondary/scrape/choice.ts";
 import { HalvedCache } from "#/secondary/scrape/interned.ts";
 import type { ExpositionReader } from "#/secondary/scrape/parse.ts";
 
-/** What a thousand unlike targets of a hundred series have: 100 bytes of text each, three times kept, and as much around it. */
-const headsBytesMax = 64 * MiB;
-const headBytesAround = 400;
+/**
+ * Of a flood, or of a thousand unlike targets, each head is understood anew when it comes again, which takes a microsecond; these are
+ * for what like targets share, some 25,000 heads. Beside its text, three times kept, a head has objects and arrays.
+ */
+const headsBytesMax = 20 * MiB;
+const headBytesAround = 600;
 /** Long ones are rare, and not kept. */
 const headKeptBytesMax = KiB;
 

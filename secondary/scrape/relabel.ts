@@ -9,14 +9,13 @@ import { compareText, type Label, type Labels, labelsKey, mergeLabels, metricNam
 import { type Layout, type LayoutRow, layoutOf, type MetricFamily } from "#/lib/model/layout.ts";
 import { labelNamePattern, type MetricRelabel, metricNamePattern, Relabelling } from "#/lib/model/relabel.ts";
 import type { Target } from "#/lib/model/target.ts";
-import { seriesPerScrapeMax } from "#/secondary/scrape/bounds.ts";
 import { HalvedCache, Interned } from "#/secondary/scrape/interned.ts";
 
 /** Compiled rules, each of a scrape config; those of all configs of a data centre, and their predecessors. */
 const relabellingsMax = 512;
 
-/** Rows of results that are kept though no target's last scrape has them, for those whose layout comes and goes: 100 MB. */
-const recentRowsMax = 2 * seriesPerScrapeMax;
+/** Rows of results that are kept though no target's last scrape has them, for those whose layout comes and goes: 25 MB. */
+const recentRowsMax = 50_000;
 
 /** In `rowOf`: the rules dropped the row, or made it a series that an earlier row is already. */
 export const rowDropped = -1;
