@@ -1,7 +1,7 @@
 import t from "tap";
 
 import { hostileKinds, kinds } from "#/test/soak/hostile.ts";
-import { countFailures, slopeOf } from "#/test/soak/judge.ts";
+import { countFailures, punctualityOf, slopeOf } from "#/test/soak/judge.ts";
 
 t.test("the slope of memory is its growth, whatever goes up and down", (t) => {
   const looks = (of: (minute: number) => number) =>
@@ -42,5 +42,22 @@ t.test("of fifty hostile targets each kind is there, and what is huge once", (t)
     t.ok("isHuge" in kind ? count === 1 : count >= 3, `${name}: ${count}`);
   }
   t.equal(hostileKinds(1).length, 1);
+  t.end();
+});
+
+t.test("a scrape is late or missing by itself, or because the machine was held up", (t) => {
+  const intervalMs = 1000;
+  const dueMs = (_target: number, arrivalMs: number) => Math.floor(arrivalMs / intervalMs) * intervalMs;
+  const pauses = [{ fromMs: 4900, untilMs: 5400 }];
+  const arrivals = [[1001, 2300, 3002, 4003, 5450, 6001], [1001, 2001, 4001, 5001], [3001, 6001], []];
+  t.same(punctualityOf(arrivals, dueMs, { intervalMs, lateMs: 250, pauses }), {
+    due: 15,
+    late: 2,
+    lateByMachine: 1,
+    missing: 4,
+    missingByMachine: 2,
+    medianMs: 1,
+    mostMs: 450,
+  });
   t.end();
 });

@@ -45,9 +45,9 @@ let bomb: Buffer | undefined;
 
 export const kinds = {
   slow: {
-    does: "answers after 8 s",
+    does: "answers after 6 s",
     outcomes: ["stored"],
-    answer: (socket) => later(socket, 8 * secondMs, () => whole(socket, small)),
+    answer: (socket) => later(socket, 6 * secondMs, () => whole(socket, small)),
   },
   trickle: {
     does: "sends a byte a second",
@@ -111,8 +111,8 @@ export const kinds = {
     outcomes: ["stored"],
     answer(socket) {
       let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-      for (let i = 0; i < 2000; i++)
-        text += `a\r\ncrumb${String(i % 10)} ${String(i % 10)}\n\r\n`.replace("crumb", i < 10 ? "crumb" : "#rumb");
+      // Each is a line of its own, and a comment but for ten of them.
+      for (let i = 0; i < 2000; i++) text += `a\r\n${i < 10 ? "crumbs" : "#rumbs"}${i % 10} 1\n\r\n`;
       socket.write(`${text}0\r\n\r\n`);
     },
   },

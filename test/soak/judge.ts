@@ -1,6 +1,7 @@
 // What a soak is judged by, from what was seen of it.
 
 import type { Outcome } from "#/lib/model/outcome.ts";
+import type { Pause } from "#/test/soak/canary.ts";
 import { type KindName, kinds } from "#/test/soak/hostile.ts";
 
 /** One look at memory. */
@@ -30,6 +31,56 @@ export function slopeOf(looks: readonly MemoryLook[]): number {
     squares += (timeMs - timeMean) ** 2;
   }
   return squares === 0 ? 0 : (products / squares) * 60_000;
+}
+
+export interface Punctuality {
+  readonly due: number;
+  readonly late: number;
+  /** Of those, where the machine was held up between the slot's time and the scrape. */
+  readonly lateByMachine: number;
+  /** Slots between a target's first and last scrape that had none. */
+  readonly missing: number;
+  readonly missingByMachine: number;
+  readonly medianMs: number;
+  readonly mostMs: number;
+}
+
+/** `arrivals` of each target in order; `dueMs` is the time of the slot that an arrival belongs to. */
+export function punctualityOf(
+  arrivals: readonly (readonly number[])[],
+  dueMs: (target: number, arrivalMs: number) => number,
+  {
+    intervalMs,
+    lateMs,
+    pauses,
+  }: { readonly intervalMs: number; readonly lateMs: number; readonly pauses: readonly Pause[] },
+): Punctuality {
+  const held = (fromMs: number, untilMs: number) =>
+    pauses.some((pause) => pause.fromMs < untilMs && pause.untilMs > fromMs);
+  const delays: number[] = [];
+  const counts = { due: 0, late: 0, lateByMachine: 0, missing: 0, missingByMachine: 0 };
+  for (const [target, times] of arrivals.entries()) {
+    let before: number | undefined;
+    for (const timeMs of times) {
+      const slotMs = dueMs(target, timeMs);
+      counts.due++;
+      delays.push(timeMs - slotMs);
+      if (timeMs - slotMs > lateMs) {
+        counts.late++;
+        if (held(slotMs, timeMs)) counts.lateByMachine++;
+      }
+      for (let missing = (before ?? slotMs) + intervalMs; missing < slotMs; missing += intervalMs) {
+        counts.due++;
+        counts.missing++;
+        if (held(missing - intervalMs, missing + intervalMs)) counts.missingByMachine++;
+      }
+      before = slotMs;
+    }
+    // Who was never asked was due all the same.
+    if (times.length === 0) counts.missing++;
+  }
+  delays.sort((a, b) => a - b);
+  return { ...counts, medianMs: delays[delays.length >> 1] ?? Number.NaN, mostMs: delays.at(-1) ?? Number.NaN };
 }
 
 export interface FailureCount {

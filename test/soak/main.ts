@@ -15,14 +15,16 @@ import type { ActiveTarget } from "#/secondary/page/answer.ts";
 import { costOf, openCrew, tailOf } from "#/test/bench/scrape/crew.ts";
 import { startHeliograph } from "#/test/bench/scrape/heliograph.ts";
 import { commitOf, machineOf } from "#/test/bench/scrape/machine.ts";
-import { lateMs, latenessOf } from "#/test/bench/scrape/measure.ts";
+import { lateMs } from "#/test/bench/scrape/measure.ts";
 import { groupsOf, type Scenario, scenarios } from "#/test/bench/scrape/scenario.ts";
 import { type Arrivals, firstAddress, type TargetsReady } from "#/test/bench/scrape/targets.ts";
+import type { Pause } from "#/test/soak/canary.ts";
 import { firstHostileAddress, type HostileReady, hostileKinds, type KindName, kinds } from "#/test/soak/hostile.ts";
 import {
   countFailures,
   type FailureSeen,
   type MemoryLook,
+  punctualityOf,
   slopeBytesPerMinuteMax,
   slopeOf,
 } from "#/test/soak/judge.ts";
@@ -71,6 +73,7 @@ async function soak(scenario: Scenario): Promise<number> {
     const hostileArgs = [join(import.meta.dirname, "hostile.ts"), `--count=${hostileCount}`];
     const hostile = crew.start("hostile", process.execPath, hostileArgs, { ipc: true });
     const { port: hostilePort } = await hostile.message<HostileReady>();
+    const canary = crew.start("canary", process.execPath, [join(import.meta.dirname, "canary.ts")], { ipc: true });
     const addresses = Array.from({ length: wellCount }, (_, i) => `${addressOfTarget(firstAddress, i)}:${port}`);
     const kindOf = new Map<string, KindName>(
       hostileKinds(hostileCount).map((kind, i) => [`${addressOfTarget(firstHostileAddress, i)}:${hostilePort}`, kind]),
@@ -83,9 +86,11 @@ async function soak(scenario: Scenario): Promise<number> {
       await sleep(warmUpMs);
       const dueMs = await running.dueMs!();
       await well.message<Arrivals>("arrivals");
+      await canary.message<readonly Pause[]>("pauses");
       const before = await running.ownCount();
       const beganMs = performance.now();
       const times: number[][] = addresses.map(() => []);
+      const pauses: Pause[] = [];
       const memory: MemoryLook[] = [];
       const failures: FailureSeen[] = [];
       const wellFailed = new Map<string, string>();
@@ -115,6 +120,7 @@ async function soak(scenario: Scenario): Promise<number> {
             if (!kindOf.has(host)) wellFailed.set(host, `${target.heliograph.outcome}: ${target.lastError}`);
           }
         }
+        pauses.push(...(await canary.message<readonly Pause[]>("pauses")));
         for (const [i, list] of (await well.message<Arrivals>("arrivals")).entries()) times[i]!.push(...list);
         if (nowMs - saidMs < saidEveryMs) continue;
         saidMs = nowMs;
@@ -123,22 +129,27 @@ async function soak(scenario: Scenario): Promise<number> {
       }
       const own = await running.ownCount();
       const cpuShare = (costOf(running.pid).cpuUs - cpuBefore) / 1000 / (performance.now() - beganMs);
-      const columns = times.map((list) => Float64Array.from(list));
-      const lateness = latenessOf(columns, addresses, scenario.intervalMs, dueMs);
+      const { intervalMs } = scenario;
+      const slotOf = (target: number, arrivalMs: number) => dueMs(addresses[target]!, arrivalMs);
+      const seen = punctualityOf(times, slotOf, { intervalMs, lateMs, pauses });
+      const late = seen.late - seen.lateByMachine;
+      const missing = seen.missing - seen.missingByMachine;
+      const pausedSeconds = pauses.reduce((sum, { fromMs, untilMs }) => sum + untilMs - fromMs, 0) / secondMs;
       const last = memory.filter(({ timeMs }) => timeMs >= memory.at(-1)!.timeMs - slopeMs);
       const slope = slopeOf(last);
       const counted = countFailures(failures);
       const residentMax = memory.reduce((most, { residentBytes }) => Math.max(most, residentBytes), 0);
       const bounds: readonly (readonly [what: string, value: string, bound: string, holds: boolean])[] = [
+        [`scrapes later than ${lateMs} ms, among ${seen.due} of well targets`, `${late}`, "0", late === 0],
+        ["their scrapes that never came", `${missing}`, "0", missing === 0],
         [
-          `scrapes later than ${lateMs} ms, among ${lateness.due} of well targets`,
-          `${lateness.late}`,
-          "0",
-          lateness.late === 0,
+          `the same while the machine itself was held up (${pauses.length} times, ${pausedSeconds.toFixed(0)} s)`,
+          `${seen.lateByMachine}, ${seen.missingByMachine}`,
+          "",
+          true,
         ],
-        ["their scrapes that never came", `${lateness.missing}`, "0", lateness.missing === 0],
         ["their scrapes that failed or were partial, when looked at", `${wellFailed.size}`, "0", wellFailed.size === 0],
-        ["lateness, median and most, ms", `${lateness.median.toFixed(1)}, ${lateness.max.toFixed(0)}`, "", true],
+        ["lateness, median and most, ms", `${seen.medianMs.toFixed(1)}, ${seen.mostMs.toFixed(0)}`, "", true],
         [
           `memory's slope over the last ${(slopeMs / minuteMs).toFixed(0)} minutes, MB a minute`,
           (slope / 1e6).toFixed(2),
