@@ -14,7 +14,7 @@ const healingMs = 4 * minuteMs;
 const onTheWayMs = 10 * secondMs;
 /** A look at everything is dear: on the way only the last minutes are looked at, when a fault has just begun. */
 const lookAfterMs = 2 * secondMs;
-const lookBackMs = 3 * minuteMs;
+const lookBackMs = 3.5 * minuteMs;
 
 export interface SimulationOptions {
   readonly seed: number;

@@ -77,8 +77,11 @@ interface Reader {
 
 const violationsMax = 20;
 const globalCount = 2;
-/** What a slot's other scrape may be away from it, so that both or neither is within a look's range. */
-const slotSpreadMs = 15_000;
+/**
+ * What a slot's other scrape may be away from it, so that both or neither is within a look's range: an interval, because who was
+ * paused scrapes the present slot when it wakes, and what the clocks of two secondaries may differ.
+ */
+const slotSpreadMs = 45_000;
 const reports = new Set<string>(reportRows);
 
 export class Witness {
