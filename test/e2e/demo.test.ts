@@ -41,7 +41,12 @@ t.test(
     const status = await first.status();
     t.equal(status.processes.length, 14);
     t.ok(status.processes.every(({ state, starts }) => state === "running" && starts === 1));
-    t.match(await first.log(), /\nReady after \d+ s\.\n {2}global-1 +http:\/\/127\.0\.0\.1:\d+\/\n/);
+    const readyLine = /\nReady after \d+ s\.\n {2}global-1 +http:\/\/127\.0\.0\.1:\d+\/\n/;
+    await until(
+      "the line that says it is ready",
+      timeoutMs,
+      async () => readyLine.test(await first.log()) || undefined,
+    );
 
     // 10 of the fleet and four of its own; ams also both globals, the demo and the fleet's control.
     const urlOf = (name: string) => status.processes.find((process) => process.name === name)!.httpUrl;

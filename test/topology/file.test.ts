@@ -280,11 +280,12 @@ t.test("a file that would unfold, nest or run beyond its bounds is refused soon"
     keys: [Array.from({ length: 20_000 }, (_, i) => `k${i}: 1`).join("\n"), "only the first 200 problems are shown"],
   } as const;
   for (const [name, [text, message]] of Object.entries(cases)) {
-    const beganMs = performance.now();
+    const began = process.cpuUsage();
     const lines = told(text);
     t.match(lines.at(-1), message, name);
     t.ok(lines.length <= 201, name);
-    const tookMs = performance.now() - beganMs;
+    const { system, user } = process.cpuUsage(began);
+    const tookMs = (user + system) / 1000;
     t.ok(tookMs < 2000, `${name}: ${tookMs.toFixed(0)} ms`);
   }
 });
