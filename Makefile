@@ -117,7 +117,7 @@ drill-once: prepare
 drill-short: prepare
 	@bin/heliograph drill --short $(drill_port)
 
-# 2000 seeds are some 5 hours of one core.
+# 2000 seeds are some 3 hours of one core.
 sim: $(installed)
 	@$(sim) --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
 
