@@ -332,6 +332,8 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
       // It may have lost its tail, and with it whoever saw that: new entries would get the numbers of lost ones, which the
       // hub's mirror may have, and passes over.
       log.info({ stream }, "The log's server was started again: the log goes on in a new segment.");
+      // For the same reason what was acknowledged may be gone, though nobody here knows of it.
+      this.#tellLoss();
       return this.#beginAfter(newest, info);
     }
     const wanted = originConfig(newest, limits, this.#birth());

@@ -258,8 +258,11 @@ async function testSegmentEachStart(t: Test, world: LogWorld): Promise<void> {
   // A kill alone loses nothing, and the witness is not asked any more.
   await world.startDatacenter();
   const stranger = await world.openPrimary(cautious);
+  let told = 0;
+  stranger.onLoss(() => told++);
   const next = await append(stranger, "four", undefined, world);
   t.equal(next.sequence, 1, "nothing gets a number that the hub's mirror may have");
+  t.equal(told, 1, "and what was not durable is sent again, because this one could not see what is gone");
   t.same((await take(hub, undefined, 4)).map(text), ["one", "two", "three", "four"]);
 
   await t.test("segments that were left take only the room that they need, so that there may be many", async (t) => {
