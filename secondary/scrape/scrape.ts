@@ -134,13 +134,15 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const fetched = await this.#fetcher.fetch(request, signal);
     if (signal.aborted) return this.missed(state, due.slot, due.generation, "missed_down");
     const fetchedMs = this.#clock.monotonicMs();
+    // Once it is read there may be no body any more.
+    const bodyBytes = fetched.ok ? fetched.body.length : 0;
     const reading = fetched.ok ? this.#readBody(state, fetched, beganMs) : undefined;
     const endedMs = reading ? this.#clock.monotonicMs() : fetchedMs;
     if (reading) this.#countReading(reading, endedMs - fetchedMs);
     const facts = {
       ...begun,
       durationUs: Math.round((endedMs - beganMonotonicMs) * 1000),
-      bodyBytes: fetched.ok ? fetched.body.length : 0,
+      bodyBytes,
     };
     if (!fetched.ok) this.#failed(state, facts, beganMs, fetched.outcome, fetched.error, 0);
     else if (reading && "layout" in reading) this.#stored(state, facts, beganMs, reading);
@@ -156,6 +158,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     this.#failed(state, facts, timestampMs, outcome, missedBecause[outcome], 0);
   }
 
+  /** The body's memory is others' afterwards. */
   #readBody(state: TargetState, fetched: Extract<Fetched, { ok: true }>, beganMs: number): Reading {
     const reading = this.#reader.read(state.reading, fetched.body, formatOf(fetched.contentType), beganMs);
     fetched.release?.();

@@ -5,9 +5,14 @@ import { gzipSync } from "node:zlib";
 import t from "tap";
 
 import { systemClock } from "#/lib/clock/clock.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
+import type { ScrapeFacts } from "#/lib/model/scrape.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type Fetched, httpFetcher } from "#/secondary/scrape/fetch.ts";
+import { Scraper } from "#/secondary/scrape/scrape.ts";
 import { onRequest, response, serveSockets, type Teardown } from "#/test/support/sockets.ts";
+import { makeTarget } from "#/test/support/targets.ts";
 
 function fetching(t: Teardown) {
   const fetcher = httpFetcher({ clock: systemClock() });
@@ -255,4 +260,32 @@ t.test("when the secondary stops, a scrape on its way ends at once", async (t) =
   stop.abort();
   t.match(await fetched, { outcome: "failed_closed", error: "the secondary is stopping" });
   t.match(await fetch(url, { signal: stop.signal }), { outcome: "failed_closed" });
+});
+
+t.test("a scrape says how large its body was, also when the body's memory is gone already", async (t) => {
+  // 2.4 MB, above what bodies share.
+  const large = `${`# ${"x".repeat(60_000)}\n`.repeat(40)}a 1\n`;
+  const url = await serveSockets(t, (socket) => onRequest(socket, () => socket.write(response(large))));
+  const clock = systemClock();
+  const fetcher = httpFetcher({ clock });
+  t.teardown(() => fetcher.close());
+  const facts: ScrapeFacts[] = [];
+  const scraper = new Scraper({
+    fetcher,
+    clock,
+    log: silentLogger(),
+    metrics: createRegistry({ tier: "secondary" }),
+    emit: (scrape) => void facts.push(scrape.facts),
+  });
+  const state = scraper.adopt(makeTarget(url), undefined);
+  const { signal } = new AbortController();
+  for (const slot of [1, 2]) await scraper.scrape(state, { slot, generation: 1, timeoutMs: 5000 }, signal);
+  t.same(
+    facts.map(({ bodyBytes, outcome }) => [outcome, bodyBytes]),
+    [
+      ["stored", 2_400_124],
+      ["stored", 2_400_124],
+    ],
+    "40 lines of 60,003 bytes and one of 4",
+  );
 });
