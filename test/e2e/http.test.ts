@@ -3,7 +3,6 @@
 // Ours go the way of the tiers: discovery, a generation as bytes, secrets out of the topology file, scrapes over real sockets. Each
 // job has a path of its own, by which servers and proxy know whose request it is.
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http, { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -26,14 +25,12 @@ import { systemDisk } from "#/primary/discover/disk.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { Scraper } from "#/secondary/scrape/scrape.ts";
 import { makeAuthority } from "#/test/support/certificates.ts";
-import { freePort } from "#/test/support/port.ts";
+import { prometheus, startPrometheus } from "#/test/support/prometheus.ts";
 import { makeGeneration } from "#/test/support/targets.ts";
-import { toolOrReason } from "#/test/support/tool.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { secretsOf } from "#/topology/http.ts";
 import { formatProblem } from "#/topology/problem.ts";
 
-const prometheus = await toolOrReason("prometheus");
 const sleep = promisify(setTimeout);
 const startMsMax = 20_000;
 
@@ -307,24 +304,11 @@ t.test("requests and outcomes are those of Prometheus", { skip: prometheus.missi
     )
     .join("");
   const yaml = `scrape_configs:\n${configs}`;
-  await writeFile(join(dir, "prometheus.yml"), `global: { scrape_interval: 1s, scrape_timeout: 1s }\n${yaml}`);
-  const theirPort = await freePort();
-  const process = spawn(
-    prometheus.path,
-    [
-      `--config.file=${join(dir, "prometheus.yml")}`,
-      `--storage.tsdb.path=${join(dir, "data")}`,
-      `--web.listen-address=127.0.0.1:${theirPort}`,
-    ],
-    { stdio: "ignore" },
-  );
-  const ended = new Promise((resolve) => process.once("close", resolve));
-  t.teardown(async () => {
-    process.kill("SIGKILL");
-    await ended;
-  });
+  const config = `global: { scrape_interval: 1s, scrape_timeout: 1s }\n${yaml}`;
+  const running = await startPrometheus(dir, config, prometheus.path);
+  t.teardown(() => running.close());
 
-  const expected = await theirs(`http://127.0.0.1:${theirPort}`);
+  const expected = await theirs(running.url);
   const got = await ours(yaml);
   t.equal(expected.size, Object.keys(all).length);
   for (const [job, { up }] of Object.entries(all)) {

@@ -2,7 +2,6 @@
 //
 // Ours go the way of the tiers: discovery on a real disk, a generation as bytes, scrapes over real HTTP, a batch as bytes, a head.
 
-import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
@@ -22,13 +21,11 @@ import { systemDisk } from "#/primary/discover/disk.ts";
 import { httpFetcher } from "#/secondary/scrape/fetch.ts";
 import { Scraper } from "#/secondary/scrape/scrape.ts";
 import { testRun } from "#/test/support/batches.ts";
-import { freePort } from "#/test/support/port.ts";
+import { prometheus, startPrometheus } from "#/test/support/prometheus.ts";
 import { makeGeneration } from "#/test/support/targets.ts";
-import { toolOrReason } from "#/test/support/tool.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { formatProblem } from "#/topology/problem.ts";
 
-const prometheus = await toolOrReason("prometheus");
 const startMsMax = 20_000;
 
 const exposition = `# TYPE go_goroutines gauge
@@ -223,26 +220,15 @@ t.test("targets and series are those of Prometheus", { skip: prometheus.missing 
   const { port } = server.address() as { port: number };
   for (const [name, text] of Object.entries(lists(port))) await writeFile(join(dir, name), text);
   const configs = scrapeConfigs(port, dir);
-  await writeFile(join(dir, "prometheus.yml"), `global: { scrape_interval: 1s, scrape_timeout: 1s }\n${configs}`);
-  const theirPort = await freePort();
-  const process = spawn(
-    prometheus.path,
-    [
-      `--config.file=${join(dir, "prometheus.yml")}`,
-      `--storage.tsdb.path=${join(dir, "data")}`,
-      `--web.listen-address=127.0.0.1:${theirPort}`,
-    ],
-    { stdio: "ignore" },
-  );
-  const ended = new Promise((resolve) => process.once("close", resolve));
+  const config = `global: { scrape_interval: 1s, scrape_timeout: 1s }\n${configs}`;
+  const running = await startPrometheus(dir, config, prometheus.path);
   t.teardown(async () => {
-    process.kill("SIGKILL");
-    await ended;
+    await running.close();
     server.close();
     server.closeAllConnections();
     await rm(dir, { recursive: true, force: true });
   });
-  const expected = await theirs(`http://127.0.0.1:${theirPort}`);
+  const expected = await theirs(running.url);
   const got = await ours(configs);
   t.ok(
     expected.targets.length === 6 && expected.series.length > 50,

@@ -1,9 +1,6 @@
 // The two that scrape: a whole Heliograph secondary, whose batches end in a head, and the real Prometheus. Both are asked for the
 // same at the end: every sample of every series of one play, bit for bit.
 
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "#/lib/clock/clock.ts";
@@ -22,7 +19,7 @@ import { openSpoolStore } from "#/secondary/spool/store.ts";
 import type { Play } from "#/test/replay/plays.ts";
 import { type RemoteSeries, remoteRead } from "#/test/replay/remote.ts";
 import { MemoryLog, MemoryPrimary } from "#/test/support/memory-primary.ts";
-import { freePort } from "#/test/support/port.ts";
+import { startPrometheus } from "#/test/support/prometheus.ts";
 import { makeGeneration } from "#/test/support/targets.ts";
 import { until } from "#/test/support/world.ts";
 import { parseTopology } from "#/topology/file.ts";
@@ -135,25 +132,17 @@ export async function startTheirs(
   port: number,
   { dir, program }: { readonly dir: string; readonly program: string },
 ): Promise<Scraping> {
-  const file = join(dir, "prometheus.yml");
-  const data = join(dir, "prometheus");
   const defaults = `global: { scrape_interval: ${intervalMs}ms, scrape_timeout: ${intervalMs}ms }\n`;
-  await writeFile(file, `${defaults}${scrapeConfigs(plays, port)}`);
-  const own = await freePort();
-  const url = `http://127.0.0.1:${own}`;
-  const args = [`--config.file=${file}`, `--storage.tsdb.path=${data}`, `--web.listen-address=127.0.0.1:${own}`];
-  const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
-  child.stderr.on("data", (text) => {
-    said = `${said}${text}`.slice(-4000);
-  });
-  const ended = once(child, "exit");
-  await until("Prometheus to be ready", startMsMax, async () =>
-    (await fetch(`${url}/-/ready`)).ok ? true : undefined,
-  ).catch((error: Error) => {
-    child.kill("SIGKILL");
-    throw new Error(`${error.message}\n${said}`, { cause: error });
-  });
+  const running = await startPrometheus(dir, `${defaults}${scrapeConfigs(plays, port)}`, program);
+  const { url } = running;
+  try {
+    await until("Prometheus to be ready", startMsMax, async () =>
+      (await fetch(`${url}/-/ready`)).ok ? true : undefined,
+    );
+  } catch (error) {
+    await running.close();
+    throw new Error(`${(error as Error).message}\n${running.said()}`, { cause: error });
+  }
   return {
     // What it scrapes when nobody answers any more makes no difference.
     stop: () => sleep(intervalMs),
@@ -162,11 +151,7 @@ export async function startTheirs(
       await restoreZeros(url, play, series);
       return series;
     },
-    async close() {
-      child.kill("SIGKILL");
-      await ended;
-      await rm(data, { recursive: true, force: true });
-    },
+    close: () => running.close(),
   };
 }
 

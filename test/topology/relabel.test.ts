@@ -1,31 +1,13 @@
 // What is refused of relabelling is what Prometheus' model/relabel refuses (Config.Validate).
 
 import t from "tap";
+import { topologyText } from "#/test/support/scrape-config.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { formatProblem } from "#/topology/problem.ts";
 
 /** What is told of a topology whose only scrape config has that one rule. */
 function rule(text: string, key = "relabel_configs"): string[] {
-  const topology = `format_version: 1
-federation: test
-global:
-  nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
-  pair: [{ name: g1, http: { listen: "127.0.0.1:9480" } }, { name: g2, http: { listen: "127.0.0.1:9481" } }]
-datacenters:
-  - name: fra
-    region: eu
-    nats: { servers: ["nats://127.0.0.1:4223"] }
-    primaries:
-      - { name: p1, http: { listen: "127.0.0.1:9470" }, grpc: { listen: "127.0.0.1:9471" } }
-      - { name: p2, http: { listen: "127.0.0.1:9472" }, grpc: { listen: "127.0.0.1:9473" } }
-    secondaries:
-      - { name: s1, http: { listen: "127.0.0.1:9474" } }
-      - { name: s2, http: { listen: "127.0.0.1:9475" } }
-scrape_configs:
-  - job_name: node
-    ${key}: [{ ${text} }]
-    static_configs: [{ targets: ["10.0.0.1:9100"] }]
-`;
+  const topology = topologyText(`${key}: [{ ${text} }]`);
   return parseTopology(topology, "t.yaml").problems.map(formatProblem);
 }
 
