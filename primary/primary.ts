@@ -166,6 +166,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     log,
     metrics,
   });
+  commitLog.remember(opened.reached());
   opened.onGeneration((generation) => {
     assignments.publish(generation);
     metrics.set("heliograph_primary_generation", generation.number);

@@ -51,6 +51,11 @@ export interface SegmentedLog extends LogWriter, LogReader {
    * is not safe elsewhere must be appended again. May come twice for one loss.
    */
   onLoss(callback: () => void): void;
+  /**
+   * Places that were read in an earlier life of this process: a segment that ends before one of them lost its tail, though
+   * whoever saw that may be gone.
+   */
+  remember(places: Iterable<LogPosition>): void;
 }
 
 export interface LogInfo {

@@ -134,6 +134,12 @@ class DatacenterLog implements SegmentedLog, SegmentSource {
     this.#lossCallbacks.push(callback);
   }
 
+  remember(places: Iterable<LogPosition>): void {
+    for (const { stream, sequence } of places) this.#reached(stream, sequence);
+    // Whoever is found to be the present segment must be looked at again by what is known now.
+    this.#current = undefined;
+  }
+
   async info(): Promise<LogInfo> {
     try {
       const stream = streamNameOf(await this.#segment());

@@ -97,6 +97,8 @@ export class Replica {
   #journal!: Journal;
   #replaying = true;
   #position: LogPosition | undefined;
+  /** By stream, the last of its entries that was replayed. */
+  readonly #reached = new Map<string, LogPosition>();
   #joiningUntilMs = Number.NEGATIVE_INFINITY;
   #generation: Generation | undefined;
   #generationEntry: LogEntry | undefined;
@@ -139,6 +141,11 @@ export class Replica {
   /** The last entry taken; reading resumes after it. */
   get position(): LogPosition | undefined {
     return this.#position;
+  }
+
+  /** In each segment of the log that the journal had entries of when it was opened, the last one. */
+  reached(): Iterable<LogPosition> {
+    return this.#reached.values();
   }
 
   /** A line a run: the highest sequence up to which every batch is journalled and fsynced here. */
@@ -272,8 +279,14 @@ export class Replica {
     this.#replaying = false;
   }
 
+  #reach(position: LogPosition): void {
+    const known = this.#reached.get(position.stream);
+    if (!known || known.sequence < position.sequence) this.#reached.set(position.stream, position);
+  }
+
   #restore(checkpoint: Checkpoint): void {
     this.#position = checkpoint.position;
+    if (checkpoint.position) this.#reach(checkpoint.position);
     this.#joiningUntilMs = checkpoint.joiningUntilMs;
     for (const { secondary, bootEpoch, shard, run, ...start } of checkpoint.runs) {
       const id: RunId = { datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run };
@@ -323,6 +336,7 @@ export class Replica {
   /** What an entry means, new or replayed. Nothing in it may throw for what is in the entry. */
   #apply(entry: LogEntry, place: JournalPlace): Promise<void> | undefined {
     this.#position = entry.position;
+    if (this.#replaying) this.#reach(entry.position);
     switch (entry.kind) {
       case "batch":
         return this.#takeBatch(entry, place);

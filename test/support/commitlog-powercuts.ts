@@ -240,6 +240,20 @@ async function testBehindLostTail(t: Test, world: LogWorld): Promise<void> {
   t.equal(losses, 0);
   t.equal((await append(stranger, "seven")).stream, next.stream);
   t.equal(losses, 1, "it is told to send again what it wrote there");
+
+  await t.test("who knows only from an earlier life how far the log came is told too", async (t) => {
+    const read = await take(witness, undefined, 1);
+    const told = { remembering: 0, forgetful: 0 };
+    const [remembering, forgetful] = [await world.openPrimary(), await world.openPrimary()];
+    remembering.onLoss(() => told.remembering++);
+    forgetful.onLoss(() => told.forgetful++);
+    remembering.remember([{ ...read[0]!.position, sequence: 4 }]);
+    forgetful.remember([read[0]!.position]);
+    for (const [id, primary] of Object.entries({ remembering, forgetful })) {
+      t.equal((await append(primary, id)).stream, next.stream);
+    }
+    t.same(told, { remembering: 1, forgetful: 0 });
+  });
 }
 
 async function testSegmentEachStart(t: Test, world: LogWorld): Promise<void> {
