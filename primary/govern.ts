@@ -8,7 +8,7 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { BadGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
 import { LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
@@ -27,7 +27,7 @@ export interface GovernorParts {
   readonly log: Pick<LogWriter, "append"> & Pick<LogReader, "info">;
   readonly targets: () => readonly Target[];
   /** The same array as long as nothing changed; likewise `targets`. */
-  readonly living: () => readonly { readonly name: string; readonly capacity: number }[];
+  readonly living: () => readonly GenerationSecondary[];
   /** The newest generation read from the log, and how far this primary has read. */
   readonly generation: () => Generation | undefined;
   readonly position: () => LogPosition | undefined;

@@ -18,7 +18,6 @@ import {
   writeEnvelope,
   writeSection,
 } from "#/lib/codec/envelope.ts";
-import { readHttp, writeHttp, writeNoHttp } from "#/lib/codec/http.ts";
 import { idBytes, readCount } from "#/lib/codec/layout.ts";
 import {
   generationBodyBytesMax,
@@ -26,10 +25,18 @@ import {
   generationLabelsMax,
   generationTargetsMax,
 } from "#/lib/codec/limits.ts";
-import { readMetricRelabel, writeMetricRelabel } from "#/lib/codec/relabel.ts";
+import {
+  readCauses,
+  readSecondaries,
+  readStates,
+  writeCauses,
+  writeSecondaries,
+  writeStates,
+} from "#/lib/codec/secondaries.ts";
+import { readSettings, type Settings, SettingsTable, settingsFlags } from "#/lib/codec/settings.ts";
+import { readStrings, StringTable, stringOf } from "#/lib/codec/strings.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { compareText, type Label } from "#/lib/model/labels.ts";
-import type { ScrapeOptions, Target } from "#/lib/model/target.ts";
 
 export const generationVersion = 1;
 
@@ -46,22 +53,17 @@ export class BadGeneration extends Error {
   }
 }
 
-/** Of the envelope: some settings have what a reader that does not know it must not leave out. */
-const flags = { metricRelabel: 1, http: 2 } as const;
-
 const format: EnvelopeFormat = {
   magic: "HGGN",
   version: generationVersion,
   bytesMax: generationBytesMax,
-  flagsKnown: flags.metricRelabel | flags.http,
+  flagsKnown: settingsFlags.metricRelabel | settingsFlags.http,
   refuse: (code, offset, message, cause) => new BadGeneration(code, offset, message, cause),
 };
 const { refuse } = format;
 
-const sections = { strings: 1, secondaries: 2, settings: 3, targets: 4 } as const;
-
-/** What like targets share. */
-type Settings = Pick<Target, "job" | "intervalMs" | "timeoutMs" | "options">;
+/** From 128 on: what a reader that does not know it may skip. */
+const sections = { strings: 1, secondaries: 2, settings: 3, targets: 4, states: 128, causes: 129 } as const;
 
 /** An eighth smaller than level 1 for 5 ms more with 100,000 targets. */
 const zstdLevel = 3;
@@ -70,22 +72,21 @@ const zstdLevel = 3;
 export function encodeGeneration(generation: Generation): Uint8Array {
   const strings = new StringTable();
   const settings = new SettingsTable(strings);
-  const secondaries = new ByteWriter();
-  secondaries.varint(generation.secondaries.length);
-  for (const { capacity, name } of generation.secondaries) {
-    secondaries.varint(strings.numberOf(name));
-    secondaries.varint(Math.round(capacity));
-  }
+  const secondaries = writeSecondaries(generation.secondaries, strings);
   const targets = new ByteWriter(generation.targets.length * 48 + 64);
   writeTargets(targets, generation.targets, strings, settings);
   const settingsSection = settings.bytes();
+  const states = writeStates(generation.secondaries);
+  const causes = writeCauses(generation.causes ?? [], strings);
   const body = new ByteWriter(
-    targets.length + strings.writer.length + settingsSection.length + secondaries.length + 64,
+    targets.length + strings.writer.length + settingsSection.length + secondaries.length + 8192,
   );
   writeSection(body, sections.strings, strings.bytes());
-  writeSection(body, sections.secondaries, secondaries.view());
+  writeSection(body, sections.secondaries, secondaries);
   writeSection(body, sections.settings, settingsSection);
   writeSection(body, sections.targets, targets.view());
+  if (states) writeSection(body, sections.states, states);
+  if (causes) writeSection(body, sections.causes, causes);
 
   const header = new ByteWriter();
   header.string(generation.datacenter);
@@ -118,16 +119,21 @@ export function decodeGeneration(bytes: Uint8Array): Generation {
     if (!content) throw refuse("bad_structure", 0, `body: expected the section ${type} (${what}), got none`);
     return new ByteReader(content);
   };
-  const strings = understood("strings", refuse, () => readStrings(section(sections.strings, "strings")));
-  const secondaries = understood("secondaries", refuse, () =>
-    readSecondaries(section(sections.secondaries, "secondaries"), strings),
+  const strings = understood("strings", refuse, () => readStrings(section(sections.strings, "strings"), refuse));
+  const living = understood("secondaries", refuse, () =>
+    readSecondaries(section(sections.secondaries, "secondaries"), strings, refuse),
   );
-  const settings = understood("settings", refuse, () => readSettings(section(sections.settings, "settings"), strings));
+  const secondaries = understood("states", refuse, () => readStates(found.get(sections.states), living, refuse));
+  const causes = understood("causes", refuse, () => readCauses(found.get(sections.causes), strings, refuse));
+  const settings = understood("settings", refuse, () =>
+    readSettings(section(sections.settings, "settings"), strings, refuse),
+  );
   const targets = understood("targets", refuse, () =>
     readTargets(section(sections.targets, "targets"), facts.targets, strings, settings),
   );
   const { datacenter, number, primary, token, validFromMs } = facts;
-  return { datacenter, number, token, primary, validFromMs, secondaries, targets };
+  const told = causes.length > 0 && { causes };
+  return { datacenter, number, token, primary, validFromMs, secondaries, ...told, targets };
 }
 
 function readHeader(reader: ByteReader) {
@@ -146,170 +152,6 @@ function readHeader(reader: ByteReader) {
     throw refuse("too_large", baseAt, `header: expected ${expected}, got ${targets} in ${bodyBytes}`);
   }
   return { datacenter, primary, number, token, validFromMs, targets, bodyBytes };
-}
-
-class StringTable {
-  readonly writer = new ByteWriter(65536);
-  readonly #numbers = new Map<string, number>();
-
-  /** In order of first use, so that what is like stands together. */
-  numberOf(text: string): number {
-    let number = this.#numbers.get(text);
-    if (number === undefined) {
-      number = this.#numbers.size;
-      this.#numbers.set(text, number);
-      this.writer.string(text);
-    }
-    return number;
-  }
-
-  bytes(): Uint8Array {
-    const section = new ByteWriter(this.writer.length + 10);
-    section.varint(this.#numbers.size);
-    section.bytes(this.writer.view());
-    return section.view();
-  }
-}
-
-function readStrings(reader: ByteReader): string[] {
-  const count = readCount(reader, 1, Number.MAX_SAFE_INTEGER, "strings", refuse);
-  const strings: string[] = [];
-  for (let i = 0; i < count; i++) strings.push(reader.string());
-  return strings;
-}
-
-function stringOf(strings: readonly string[], reader: ByteReader): string {
-  const at = reader.offset;
-  const number = reader.varint();
-  const text = strings[number];
-  if (text === undefined)
-    throw refuse("bad_structure", at, `expected one of ${strings.length} strings, got number ${number}`);
-  return text;
-}
-
-function readSecondaries(reader: ByteReader, strings: readonly string[]): Generation["secondaries"] {
-  const count = readCount(reader, 2, Number.MAX_SAFE_INTEGER, "secondaries", refuse);
-  return Array.from({ length: count }, () => ({ name: stringOf(strings, reader), capacity: reader.varint() }));
-}
-
-/** Stands before what follows where there are no rules. */
-const noRelabel = { placeLabels: [], rules: [] } as const;
-
-const optionFlags = { honorLabels: 1, honorTimestamps: 2 } as const;
-
-class SettingsTable {
-  readonly #strings: StringTable;
-  readonly #writer = new ByteWriter();
-  readonly #numbers = new Map<string, number>();
-  /** Targets of one job usually share the very object of their options. */
-  readonly #recent = new Map<ScrapeOptions, Settings & { readonly number: number }>();
-  /** Of the envelope. */
-  flags = 0;
-
-  constructor(strings: StringTable) {
-    this.#strings = strings;
-  }
-
-  numberOf(settings: Settings): number {
-    const { intervalMs, job, options, timeoutMs } = settings;
-    const recent = this.#recent.get(options);
-    if (recent?.job === job && recent.intervalMs === intervalMs && recent.timeoutMs === timeoutMs) return recent.number;
-    const number = this.#findOrAdd(settings);
-    this.#recent.set(options, { job, intervalMs, timeoutMs, options, number });
-    return number;
-  }
-
-  #findOrAdd(settings: Settings): number {
-    const { options } = settings;
-    // Two numbers in one line cannot run into each other, and the job comes last.
-    const limits = `${options.sampleLimit} ${options.labelLimit} ${options.labelNameLengthLimit} ${options.labelValueLengthLimit}`;
-    const optionBits = flagsOf(options);
-    const numbers = `${optionBits} ${settings.intervalMs} ${settings.timeoutMs} ${limits} ${options.bodyBytesMax}`;
-    const { cardinalityLimit = 0, http, metricRelabel } = options;
-    const key = `${numbers} ${cardinalityLimit} ${metricRelabel?.id ?? "-"} ${http?.id ?? "-"} ${settings.job}`;
-    let number = this.#numbers.get(key);
-    if (number === undefined) {
-      number = this.#numbers.size;
-      this.#numbers.set(key, number);
-      const entry = new ByteWriter(64);
-      entry.varint(this.#strings.numberOf(settings.job));
-      entry.varint(settings.intervalMs);
-      entry.varint(settings.timeoutMs);
-      entry.varint(optionBits);
-      for (const limit of optionLimits) entry.varint(options[limit]);
-      const numberOf = (text: string) => this.#strings.numberOf(text);
-      if (metricRelabel) this.flags |= flags.metricRelabel;
-      if (metricRelabel || http || cardinalityLimit > 0) {
-        writeMetricRelabel(entry, metricRelabel ?? noRelabel, numberOf);
-      }
-      if (http) {
-        this.flags |= flags.http;
-        writeHttp(entry, http, numberOf);
-      } else if (cardinalityLimit > 0) writeNoHttp(entry, numberOf);
-      if (cardinalityLimit > 0) entry.varint(cardinalityLimit);
-      this.#writer.varint(entry.length);
-      this.#writer.bytes(entry.view());
-    }
-    return number;
-  }
-
-  bytes(): Uint8Array {
-    const section = new ByteWriter(this.#writer.length + 10);
-    section.varint(this.#numbers.size);
-    section.bytes(this.#writer.view());
-    return section.view();
-  }
-}
-
-/** In the order of the bytes. Later versions append; readers ignore what they do not know. */
-const optionLimits = [
-  "sampleLimit",
-  "labelLimit",
-  "labelNameLengthLimit",
-  "labelValueLengthLimit",
-  "bodyBytesMax",
-] as const satisfies readonly (keyof ScrapeOptions)[];
-
-function flagsOf(options: ScrapeOptions): number {
-  return (
-    (options.honorLabels ? optionFlags.honorLabels : 0) | (options.honorTimestamps ? optionFlags.honorTimestamps : 0)
-  );
-}
-
-function readSettings(reader: ByteReader, strings: readonly string[]): Settings[] {
-  const count = readCount(reader, 10, Number.MAX_SAFE_INTEGER, "settings", refuse);
-  const all: Settings[] = [];
-  for (let i = 0; i < count; i++) {
-    const lengthBytes = reader.varint();
-    const entry = new ByteReader(reader.bytes(lengthBytes));
-    const job = stringOf(strings, entry);
-    const intervalMs = entry.varint();
-    const timeoutMs = entry.varint();
-    const optionBits = entry.varint();
-    const limits = {} as Record<(typeof optionLimits)[number], number>;
-    for (const limit of optionLimits) limits[limit] = entry.varint();
-    const string = () => stringOf(strings, entry);
-    const relabel = entry.remaining > 0 ? readMetricRelabel(entry, string, refuse) : undefined;
-    const http = entry.remaining > 0 ? readHttp(entry, job, string, refuse) : undefined;
-    const cardinalityLimit = entry.remaining > 0 ? entry.varint() : 0;
-    if (intervalMs === 0) throw refuse("bad_structure", reader.offset, "settings: expected an interval above 0, got 0");
-    const honorLabels = optionBits % 2 === 1;
-    const honorTimestamps = optionBits % 4 >= 2;
-    all.push({
-      job,
-      intervalMs,
-      timeoutMs,
-      options: {
-        honorLabels,
-        honorTimestamps,
-        ...limits,
-        ...(relabel && { metricRelabel: relabel }),
-        ...(http && { http }),
-        ...(cardinalityLimit > 0 && { cardinalityLimit }),
-      },
-    });
-  }
-  return all;
 }
 
 /** Columns: all ids, then the numbers of each target. */
@@ -376,21 +218,21 @@ function readTargets(
     const id = ids.slice(i * idBytes * 2, (i + 1) * idBytes * 2);
     if (id <= last) throw refuse("bad_structure", i * idBytes, `targets: expected an id above ${last}, got ${id}`);
     last = id;
-    const owner = stringOf(strings, reader);
+    const owner = stringOf(strings, reader, refuse);
     const common = settings[reader.varint()];
     if (!common) throw refuse("bad_structure", at, `targets: ${id}: expected one of ${settings.length} settings`);
-    const url = stringOf(strings, reader);
+    const url = stringOf(strings, reader, refuse);
     const labelCount = readCount(reader, 2, labelsLeft, `targets: ${id}: labels`, refuse);
     labelsLeft -= labelCount;
     const labels: Label[] = [];
     let lastName = "";
     for (let label = 0; label < labelCount; label++) {
-      const name = stringOf(strings, reader);
+      const name = stringOf(strings, reader, refuse);
       if (compareText(name, lastName) <= 0) {
         throw refuse("bad_structure", at, `targets: ${id}: expected a label name above "${lastName}", got "${name}"`);
       }
       lastName = name;
-      labels.push([name, stringOf(strings, reader)]);
+      labels.push([name, stringOf(strings, reader, refuse)]);
     }
     const { intervalMs, job, options, timeoutMs } = common;
     targets.push({ target: { id, job, url, labels, intervalMs, timeoutMs, options }, owner });

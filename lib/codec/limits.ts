@@ -66,6 +66,9 @@ export const generationBodyBytesMax = 32 * MiB;
 /** Targets of one data centre: 50 full secondaries. */
 export const generationTargetsMax = 250_000;
 
+/** Why a generation was made: a person reads no more. */
+export const causesMax = 16;
+
 /** Labels of all targets of a generation. */
 export const generationLabelsMax = 5_000_000;
 

@@ -9,6 +9,50 @@ export interface AssignedTarget {
   readonly owner: string;
 }
 
+/**
+ * draining: the operator wants it empty. cut_off: it cannot reach its targets. damped: it came and went too often, and gets
+ * nothing for a while. In the order of the bytes; later versions append.
+ */
+export const secondaryStates = ["active", "draining", "cut_off", "damped"] as const;
+
+export type SecondaryState = (typeof secondaryStates)[number];
+
+export interface GenerationSecondary {
+  readonly name: string;
+  /** In ordinary targets. */
+  readonly capacity: number;
+  /** Only an active one gets targets. Absent: active. */
+  readonly state?: SecondaryState;
+}
+
+/**
+ * Why a generation was made. The subject of `first`, `reload` and `periodic` is "", that of `targets` a job, and that of all
+ * others a secondary. In the order of the bytes; later versions append, and readers leave out what they do not know.
+ */
+export const causeKinds = [
+  "first",
+  "joined",
+  "left",
+  "drain",
+  "undrain",
+  "cut_off",
+  "recovered",
+  "damped",
+  "targets",
+  "capacity",
+  "reload",
+  "periodic",
+] as const;
+
+export type CauseKind = (typeof causeKinds)[number];
+
+export interface GenerationCause {
+  readonly kind: CauseKind;
+  readonly subject: string;
+  /** Of `targets`: how many came, went or changed. Of `capacity`: what it is now. Above 0. */
+  readonly count?: number;
+}
+
 export interface Generation {
   readonly datacenter: string;
   /** Grows by one with each generation of the data centre's log. */
@@ -19,8 +63,10 @@ export interface Generation {
   readonly primary: string;
   /** Slots due from this time on are its own. */
   readonly validFromMs: number;
-  /** The secondaries that it counts as living. */
-  readonly secondaries: readonly { readonly name: string; readonly capacity: number }[];
+  /** Those that live, whatever their state. */
+  readonly secondaries: readonly GenerationSecondary[];
+  /** Absent: not told. */
+  readonly causes?: readonly GenerationCause[];
   /** Sorted by target id. */
   readonly targets: readonly AssignedTarget[];
 }
@@ -31,6 +77,10 @@ export interface Generation {
  */
 export function isNewer(a: Generation, b: Generation): boolean {
   return a.token === b.token ? a.number > b.number : a.token > b.token;
+}
+
+export function stateOf(secondary: GenerationSecondary): SecondaryState {
+  return secondary.state ?? "active";
 }
 
 /** The part of it that one secondary scrapes. */

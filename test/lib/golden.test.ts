@@ -10,7 +10,7 @@ import { RunDecoder } from "#/lib/codec/decode.ts";
 import { BadGeneration, decodeGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
 import { layoutEntry, readLayouts } from "#/lib/codec/layout.ts";
 import { checkColumn, Reference, readColumn } from "#/lib/codec/values.ts";
-import { type Generation, partOf } from "#/lib/model/generation.ts";
+import { causeKinds, type Generation, partOf } from "#/lib/model/generation.ts";
 import type { HttpSettings } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import { type Layout, layoutOf } from "#/lib/model/layout.ts";
@@ -25,6 +25,7 @@ import {
   goldenJson,
   goldenLimitGeneration,
   goldenRelabelGeneration,
+  goldenStatesGeneration,
   readGoldenBatches,
 } from "#/test/support/golden.ts";
 
@@ -37,6 +38,7 @@ const generation = goldenBytes("generation-v1.bin");
 const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
 const httpGeneration = goldenBytes("generation-v1-http.bin");
 const limitGeneration = goldenBytes("generation-v1-limit.bin");
+const statesGeneration = goldenBytes("generation-v1-states.bin");
 const refuseBatch = (code: BadBatch["code"], offset: number, message: string) => new BadBatch(code, offset, message);
 
 t.test("the batches of version 1 mean what they meant", (t) => {
@@ -97,6 +99,13 @@ t.test("HTTP settings that are not known, or are none, are refused", (t) => {
   t.end();
 });
 
+t.test("states of secondaries and causes in a generation of version 1 mean what they meant", (t) => {
+  t.same(decodeGeneration(statesGeneration), goldenJson("generation-v1-states.json"));
+  t.same(goldenJson("generation-v1-states.json"), goldenStatesGeneration());
+  t.equal(statesGeneration[5], 0, "who knows neither reads the rest");
+  t.end();
+});
+
 t.test("cardinality limits in a generation of version 1 mean what they meant", (t) => {
   t.same(decodeGeneration(limitGeneration), goldenJson("generation-v1-limit.json"));
   t.same(goldenJson("generation-v1-limit.json"), goldenLimitGeneration());
@@ -136,11 +145,13 @@ t.test("a mutated batch is refused or read, within bounds, and what is refused c
   t.end();
 });
 
+const generations = [generation, relabelGeneration, httpGeneration, limitGeneration, statesGeneration];
+
 t.test("a mutated generation is refused or read, within bounds", (t) => {
   const random = seededRandom(seed);
   const codes: Record<string, number> = {};
   for (let i = 0; i < 4000; i++) {
-    const broken = mutated([generation, relabelGeneration, httpGeneration, limitGeneration][i % 4]!, random.below);
+    const broken = mutated(generations[i % generations.length]!, random.below);
     try {
       decodeGeneration(broken);
       codes.read = (codes.read ?? 0) + 1;
@@ -351,13 +362,27 @@ t.test("any generation comes back, and so does each secondary's part of it", (t)
     token: number,
     primary: fc.stringMatching(/^[a-z0-9-]{1,20}$/),
     validFromMs: number,
-    secondaries: fc.array(fc.record({ name: text, capacity: number }), { maxLength: 4 }),
+    secondaries: fc.array(
+      fc.oneof(
+        fc.record({ name: text, capacity: number }),
+        fc.record({
+          name: text,
+          capacity: number,
+          state: fc.constantFrom("draining" as const, "cut_off" as const, "damped" as const),
+        }),
+      ),
+      { maxLength: 4 },
+    ),
     targets: fc
       .uniqueArray(fc.record({ target, owner: fc.constantFrom("", "s1", "s2") }), {
         selector: ({ target }) => target.id,
         maxLength: 20,
       })
       .map((targets) => targets.sort((a, b) => (a.target.id < b.target.id ? -1 : 1))),
+    causes: fc.array(
+      fc.record({ kind: fc.constantFrom(...causeKinds), subject: text, count: fc.integer({ min: 1 }) }),
+      { minLength: 1, maxLength: 16 },
+    ),
   });
   fc.assert(
     fc.property(generation, (generation) => {

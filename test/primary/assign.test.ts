@@ -114,6 +114,60 @@ t.test("targets beyond the capacity have no owner, and it is said why", async (t
   t.equal(unassignedReason(plan()), undefined);
 });
 
+t.test("a secondary that is draining, cut off or damped is told of, and gets no target", async (t) => {
+  const active = plan();
+  const draining = plan({ previous: active, number: 2, living: [both[0]!, { ...both[1]!, state: "draining" }] });
+  t.same(draining.secondaries, [
+    { name: "s1", capacity: 5000 },
+    { name: "s2", capacity: 5000, state: "draining" },
+  ]);
+  t.ok(draining.targets.every(({ owner }) => owner === "s1"));
+  t.notOk(sameAssignments(active, draining));
+  const idle = plan({ targets: [], living: [both[0]!, { ...both[1]!, state: "cut_off" }] });
+  t.notOk(sameAssignments(plan({ targets: [] }), idle), "also when nothing moves");
+  const nobody = plan({ living: both.map((each, i) => ({ ...each, state: i === 0 ? "cut_off" : "damped" })) });
+  t.equal(
+    unassignedReason(nobody),
+    "100 of 100 targets have no owner: no living secondary takes any (s1 is cut_off, s2 is damped)",
+  );
+});
+
+t.test("a generation says why it was made", async (t) => {
+  const [s1, s2] = both as [(typeof both)[0], (typeof both)[0]];
+  const previous = plan();
+  t.same(previous.causes, [{ kind: "first", subject: "" }]);
+  const after = (living: Parameters<typeof planGeneration>[0]["living"], from = previous) =>
+    plan({ previous: from, number: 2, living }).causes;
+  t.same(after([s1]), [{ kind: "left", subject: "s2" }]);
+  t.same(after([s1, s2, { name: "s3", capacity: 10 }]), [{ kind: "joined", subject: "s3" }]);
+  t.same(after([s1, { ...s2, capacity: 70 }]), [{ kind: "capacity", subject: "s2", count: 70 }]);
+  for (const [state, kind] of [
+    ["draining", "drain"],
+    ["cut_off", "cut_off"],
+    ["damped", "damped"],
+  ] as const) {
+    t.same(after([s1, { ...s2, state }]), [{ kind, subject: "s2" }]);
+    const back = plan({ living: [s1, { ...s2, state }] });
+    t.same(after(both, back), [{ kind: state === "draining" ? "undrain" : "recovered", subject: "s2" }]);
+  }
+  const other = plan({
+    previous,
+    number: 2,
+    targets: [...targets.slice(2), target(2, { timeoutMs: 1 }), target(200), target(201, { job: "db" })].slice(1),
+    causes: [{ kind: "reload", subject: "" }],
+  });
+  t.same(other.causes, [
+    { kind: "reload", subject: "" },
+    // 0 and 1 went, 2 changed, 200 came.
+    { kind: "targets", subject: "node", count: 4 },
+    { kind: "targets", subject: "db", count: 1 },
+  ]);
+  const many = Array.from({ length: 30 }, (_, i) => target(300 + i, { job: `${"j".repeat(200)}${i}` }));
+  const cut = plan({ previous, number: 2, targets: many }).causes!;
+  t.equal(cut.length, 16);
+  t.same(cut.at(-1), { kind: "targets", subject: "j".repeat(120), count: 1 });
+});
+
 t.test("a generation must follow the one before", async (t) => {
   t.throws(() => plan({ previous: plan({ number: 5 }), number: 5 }), /BUG: generation 5 does not follow 5/);
 });

@@ -295,6 +295,27 @@ export function goldenLimitGeneration(): Generation {
   return { ...rest, targets: [limited(targets[0]!, 20_000), limited(alone!, 300), without!] };
 }
 
+/** Later in version 1: with secondaries that get nothing, and with causes. */
+export function goldenStatesGeneration(): Generation {
+  const plain = goldenGeneration();
+  return {
+    ...plain,
+    secondaries: [
+      ...plain.secondaries,
+      { name: "dc1-s3", capacity: 100, state: "draining" },
+      { name: "dc1-s4", capacity: 5000, state: "cut_off" },
+      { name: "küche-s5", capacity: 1, state: "damped" },
+    ],
+    causes: [
+      { kind: "joined", subject: "küche-s5" },
+      { kind: "drain", subject: "dc1-s3" },
+      { kind: "cut_off", subject: "dc1-s4" },
+      { kind: "targets", subject: "blackbox", count: 300 },
+      { kind: "periodic", subject: "" },
+    ],
+  };
+}
+
 export function readGoldenBatches(batches: readonly Uint8Array[]): GoldenBatch[] {
   const decoder = new RunDecoder(testRun);
   return batches.map((bytes) => {
@@ -314,6 +335,9 @@ if (import.meta.main) {
   const limit = goldenLimitGeneration();
   writeFileSync(`${directory}/generation-v1-limit.bin`, encodeGeneration(limit));
   writeFileSync(`${directory}/generation-v1-limit.json`, `${JSON.stringify(limit, undefined, 2)}\n`);
+  const states = goldenStatesGeneration();
+  writeFileSync(`${directory}/generation-v1-states.bin`, encodeGeneration(states));
+  writeFileSync(`${directory}/generation-v1-states.json`, `${JSON.stringify(states, undefined, 2)}\n`);
   const relabel = goldenRelabelGeneration();
   writeFileSync(`${directory}/generation-v1-relabel.bin`, encodeGeneration(relabel));
   writeFileSync(`${directory}/generation-v1-relabel.json`, `${JSON.stringify(relabel, undefined, 2)}\n`);
