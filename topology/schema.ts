@@ -4,6 +4,7 @@
 // refused by name instead of being ignored.
 
 import { z } from "zod";
+import { durationUnitsMs } from "#/lib/model/duration.ts";
 import { labelNamePattern, relabelActions, relabelDefaults } from "#/lib/model/relabel.ts";
 import { httpShape } from "#/topology/http.ts";
 
@@ -300,16 +301,6 @@ export function addressOf(listener: Listener): string {
   return listener.address ?? listener.listen;
 }
 
-const durationUnitsMs = {
-  y: 31_536_000_000,
-  w: 604_800_000,
-  d: 86_400_000,
-  h: 3_600_000,
-  m: 60_000,
-  s: 1000,
-  ms: 1,
-} as const;
-
 /** Faster scrapes would need heartbeats and leases below a second. */
 export const scrapeIntervalMsMin = 1000;
 
@@ -325,20 +316,6 @@ export function durationMs(text: string): number {
     totalMs += Number(count) * durationUnitsMs[unit as keyof typeof durationUnitsMs];
   }
   return totalMs;
-}
-
-/** As Prometheus writes it: in the largest units that it is a whole number of, years and weeks only alone. */
-export function durationText(ms: number): string {
-  if (ms === 0) return "0s";
-  let text = "";
-  let restMs = ms;
-  for (const [unit, unitMs] of Object.entries(durationUnitsMs)) {
-    const alone = unit === "y" || unit === "w";
-    if (restMs < unitMs || (alone && (restMs % unitMs !== 0 || text !== ""))) continue;
-    text += `${Math.floor(restMs / unitMs)}${unit}`;
-    restMs %= unitMs;
-  }
-  return text;
 }
 
 /** Bytes of a size that the schema accepted; 0 means no limit. */

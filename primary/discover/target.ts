@@ -1,6 +1,7 @@
 // From an address and labels to a target, by Prometheus' rules (scrape/target.go, PopulateLabels, version 2): what relabelling
 // makes of them, what `__` labels say, which port a scheme has, what `instance` is, and which URL comes of it.
 
+import { durationText } from "#/lib/model/duration.ts";
 import { compareText, type Labels, labelsOf } from "#/lib/model/labels.ts";
 import { type LabelMap, labelNamePattern, metricRelabelOf, Relabelling } from "#/lib/model/relabel.ts";
 import { type ScrapeOptions, type Target, targetId } from "#/lib/model/target.ts";
@@ -11,7 +12,6 @@ import { rulesOf } from "#/topology/relabel.ts";
 import {
   type Datacenter,
   durationMs,
-  durationText,
   isDuration,
   type ScrapeConfig,
   scrapeIntervalMsMin,

@@ -7,6 +7,8 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { labelsRecord, metricNameLabel } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
 import { isStored } from "#/lib/model/outcome.ts";
+import { activeTargetOf, neverText, type TargetAnswer } from "#/lib/page/target.ts";
+import { timeText } from "#/lib/page/text.ts";
 import {
   type Condition,
   conditionOf,
@@ -14,32 +16,12 @@ import {
   type Selection,
   type TargetView,
 } from "#/secondary/page/view.ts";
-import { durationText } from "#/topology/schema.ts";
 
 /** About 100 kB of JSON, and a millisecond or two to make. */
 const sliceTargetsWritten = 100;
 const sliceRowsWritten = 500;
 
-/** As Go writes the time of what never was. */
-const never = "0001-01-01T00:00:00Z";
-
-/** https://prometheus.io/docs/prometheus/latest/querying/api/#targets, and ours. */
-export interface ActiveTarget {
-  /** Before relabelling in Prometheus. A secondary knows only what came of it: these are put together from that. */
-  readonly discoveredLabels: Readonly<Record<string, string>>;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly scrapePool: string;
-  readonly scrapeUrl: string;
-  readonly globalUrl: string;
-  readonly lastError: string;
-  readonly lastScrape: string;
-  /** In seconds. */
-  readonly lastScrapeDuration: number;
-  readonly health: "up" | "down" | "unknown";
-  readonly scrapeInterval: string;
-  readonly scrapeTimeout: string;
-  readonly heliograph: TargetFacts;
-}
+export type ActiveTarget = TargetAnswer<TargetFacts>;
 
 export interface TargetFacts {
   readonly id: string;
@@ -68,19 +50,15 @@ export interface TargetFacts {
 export function activeTarget(view: TargetView, owner: string): ActiveTarget {
   const { last, lastStoredMs, target } = view;
   const condition = conditionOf(view);
-  return {
-    discoveredLabels: discoveredLabels(view),
-    labels: labelsRecord(target.labels),
-    scrapePool: target.job,
-    scrapeUrl: target.url,
-    globalUrl: target.url,
-    lastError: last?.error ?? "",
-    lastScrape: last && condition !== "missed" ? timeText(last.beganMs) : never,
-    lastScrapeDuration: (last?.durationUs ?? 0) / 1e6,
-    health: condition === "failing" ? "down" : last && isStored(last.outcome) ? "up" : "unknown",
-    scrapeInterval: durationText(target.intervalMs),
-    scrapeTimeout: durationText(target.timeoutMs),
-    heliograph: {
+  return activeTargetOf(
+    target,
+    {
+      lastError: last?.error ?? "",
+      lastScrape: last && condition !== "missed" ? timeText(last.beganMs) : neverText,
+      lastScrapeDuration: (last?.durationUs ?? 0) / 1e6,
+      health: condition === "failing" ? "down" : last && isStored(last.outcome) ? "up" : "unknown",
+    },
+    {
       id: target.id,
       condition,
       outcome: last?.outcome ?? null,
@@ -97,7 +75,7 @@ export function activeTarget(view: TargetView, owner: string): ActiveTarget {
       bodyBytes: last?.bodyBytes ?? 0,
       layout: view.layout?.id ?? null,
     },
-  };
+  );
 }
 
 export interface TargetsAsked {
@@ -135,29 +113,4 @@ export async function* layoutText(layout: Layout, targets: number, clock: Clock)
     await clock.sleep(0);
   }
   yield "]}}";
-}
-
-export function errorText(errorType: "bad_data" | "not_found", error: string): string {
-  return JSON.stringify({ status: "error", errorType, error });
-}
-
-function discoveredLabels({ target }: TargetView): Record<string, string> {
-  const labels: Record<string, string> = {
-    __scrape_interval__: durationText(target.intervalMs),
-    __scrape_timeout__: durationText(target.timeoutMs),
-    job: target.job,
-  };
-  const [, scheme, address, path] = /^([a-z]+):\/\/([^/?#]*)([^?#]*)/i.exec(target.url) ?? [];
-  if (scheme === undefined) return labels;
-  labels.__scheme__ = scheme;
-  labels.__address__ = address!;
-  labels.__metrics_path__ = path!;
-  const queryAt = target.url.indexOf("?");
-  if (queryAt < 0) return labels;
-  for (const [name, value] of new URLSearchParams(target.url.slice(queryAt + 1))) labels[`__param_${name}`] ??= value;
-  return labels;
-}
-
-export function timeText(ms: number): string {
-  return new Date(ms).toISOString();
 }

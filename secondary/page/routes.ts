@@ -1,25 +1,24 @@
 // Where the secondary's pages and answers are: /targets and /targets/layout for people, /api/v1/targets and
 // /api/v1/targets/layout for programs.
 
-import { Readable } from "node:stream";
-import type { FastifyInstance, FastifyReply } from "fastify";
+import type { FastifyInstance } from "fastify";
 
 import type { Clock } from "#/lib/clock/clock.ts";
-import { errorText, layoutText, targetsText } from "#/secondary/page/answer.ts";
+import { sendPage, sendPieces } from "#/lib/page/document.ts";
+import { pageRowsMax } from "#/lib/page/filter.ts";
+import { asksFor, errorText } from "#/lib/page/target.ts";
+import { layoutText, targetsText } from "#/secondary/page/answer.ts";
 import { layoutPage, missingPage, targetsPage } from "#/secondary/page/html.ts";
-import { filterOf, type PageSource, pageRowsMax } from "#/secondary/page/view.ts";
+import { filterOf, type PageSource } from "#/secondary/page/view.ts";
 
 type Query = Readonly<Record<string, unknown>>;
 
 export function registerTargetPages(app: FastifyInstance, source: PageSource, clock: Clock): void {
   app.get<{ Querystring: Query }>("/api/v1/targets", async ({ query }, reply) => {
     const filter = filterOf(query);
-    // As in Prometheus, a state that is none of these asks for nothing.
-    const state = String(query.state ?? "").toLowerCase();
-    const isActive = state === "" || state === "any" || state === "active";
     const from = query.page === undefined ? 0 : (filter.page - 1) * pageRowsMax;
     const until = query.page === undefined ? Number.POSITIVE_INFINITY : from + pageRowsMax;
-    const selection = await source.select({ filter, rowsMax: isActive ? until : 0 });
+    const selection = await source.select({ filter, rowsMax: asksFor(String(query.state ?? "")).active ? until : 0 });
     const targets = selection.rows.slice(from);
     return sendPieces(reply, targetsText({ source, selection, targets, clock }));
   });
@@ -48,16 +47,4 @@ export function registerTargetPages(app: FastifyInstance, source: PageSource, cl
 
 function noLayout(id: string): string {
   return `No target's last stored scrape has the layout ${id}. Layouts change when an exposition does.`;
-}
-
-function sendPieces(reply: FastifyReply, pieces: AsyncIterable<string>): FastifyReply {
-  return reply.type("application/json; charset=utf-8").send(Readable.from(pieces, { objectMode: false }));
-}
-
-function sendPage(reply: FastifyReply, page: string): FastifyReply {
-  return reply
-    .type("text/html; charset=utf-8")
-    .header("cache-control", "no-store")
-    .header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'")
-    .send(page);
 }

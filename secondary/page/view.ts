@@ -6,18 +6,18 @@
 // plain data of those that are asked for; what the shards give is put together here.
 
 import type { Clock } from "#/lib/clock/clock.ts";
-import { type Labels, labelValue } from "#/lib/model/labels.ts";
+import type { Labels } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
 import { isFailed, isStored, type Outcome } from "#/lib/model/outcome.ts";
 import type { Target } from "#/lib/model/target.ts";
+import { type Filter as AnyFilter, readFilter } from "#/lib/page/filter.ts";
+import { compareRanks, mergeRuns, type Rank } from "#/lib/page/order.ts";
+import { type ShownTarget, sharedLabels } from "#/lib/page/target.ts";
 import type { ScheduledTarget } from "#/secondary/schedule.ts";
 import type { LastScrape, TargetState } from "#/secondary/scrape/scrape.ts";
 
 /** Targets looked at before the event loop is let go: about 2 ms when each is searched for a text. */
 export const sliceTargets = 250;
-
-/** Rows of one page: more than one screen, and about 15 kB once compressed. */
-export const pageRowsMax = 100;
 
 export interface PageSource {
   readonly name: string;
@@ -36,7 +36,7 @@ export type Scheduled = ScheduledTarget<TargetState>;
 
 /** What is shown of a target: plain data, of one moment. */
 export interface TargetView {
-  readonly target: Pick<Target, "id" | "intervalMs" | "job" | "labels" | "timeoutMs" | "url">;
+  readonly target: ShownTarget;
   readonly last: LastScrape | undefined;
   /** When the last scrape that was stored began; undefined before the first. */
   readonly lastStoredMs: number | undefined;
@@ -62,33 +62,11 @@ export function conditionOf({ last }: Pick<TargetView, "last">): Condition {
 export const orders = ["worst", "slow", "samples", "name"] as const;
 export type Order = (typeof orders)[number];
 
-export interface Filter {
-  readonly show: Condition | "all";
-  /** "" for every one; so are the next two. */
-  readonly outcome: string;
-  readonly job: string;
-  /** In URL, labels (as `name=value`), outcome or error, in any case. */
-  readonly find: string;
-  readonly sort: Order;
-  /** From 1. */
-  readonly page: number;
-}
+export type Filter = AnyFilter<Condition, Order>;
 
 /** What a query string says; what cannot be understood is as if it were not there. */
 export function filterOf(query: unknown): Filter {
-  const given = (query ?? {}) as Readonly<Record<string, unknown>>;
-  const text = (name: string) => {
-    const value = Array.isArray(given[name]) ? given[name][0] : given[name];
-    return typeof value === "string" ? value : "";
-  };
-  return {
-    show: conditions.find((condition) => condition === text("show")) ?? "all",
-    outcome: text("outcome"),
-    job: text("job") || text("scrapePool"),
-    find: text("find"),
-    sort: orders.find((order) => order === text("sort")) ?? "worst",
-    page: Math.max(1, Math.min(1e6, Math.floor(Number(text("page"))) || 1)),
-  };
+  return readFilter(query, { shows: conditions, orders });
 }
 
 /** Which targets, and how many of them at most. */
@@ -116,13 +94,6 @@ export interface Selection {
 /** What one shard has of a selection. */
 export interface SelectionPart extends Omit<Selection, "rows"> {
   readonly rows: readonly RankedView[];
-}
-
-interface Rank {
-  /** Descending. */
-  readonly weight: number;
-  /** Ascending where weights are equal. */
-  readonly key: string;
 }
 
 interface Ranked extends Rank {
@@ -170,7 +141,7 @@ export async function selectPart(
     run.push(ranked(scheduled, condition, filter.sort));
   }
   runs.push(run.sort(compareRanks));
-  const sorted = await mergeRuns(runs, clock);
+  const sorted = await mergeRuns(runs, () => clock.sleep(0));
   const rows: RankedView[] = [];
   for (const { key, scheduled, weight } of sorted.slice(0, rowsMax)) {
     if (rows.length > 0 && rows.length % sliceTargets === 0) await clock.sleep(0);
@@ -195,7 +166,7 @@ export async function mergeParts(
 ): Promise<Selection> {
   const sorted = await mergeRuns(
     parts.map(({ rows }) => rows),
-    clock,
+    () => clock.sleep(0),
   );
   const counts = { all: 0, failing: 0, missed: 0, partial: 0, waiting: 0, up: 0 };
   const outcomes = new Map<Outcome, number>();
@@ -214,11 +185,6 @@ export async function mergeParts(
     jobs: [...new Set(parts.flatMap(({ jobs }) => jobs))].sort(),
     common: total > 1 ? filled.map(({ common }) => common).reduce(sharedLabels) : [],
   };
-}
-
-function sharedLabels(common: Labels, labels: Labels): Labels {
-  if (common.every(([name, value]) => labelValue(labels, name) === value)) return common;
-  return common.filter(([name, value]) => labelValue(labels, name) === value);
 }
 
 function byFrequency(outcomes: ReadonlyMap<Outcome, number>): readonly (readonly [Outcome, number])[] {
@@ -273,34 +239,6 @@ export function mergeShares(shares: readonly (LayoutShare | undefined)[]): Layou
     targets: found.reduce((sum, { targets }) => sum + targets, 0),
     urls: found.flatMap(({ urls }) => urls).slice(0, sharersShownMax),
   };
-}
-
-function compareRanks(a: Rank, b: Rank): number {
-  return b.weight - a.weight || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
-}
-
-/** Sorted runs become one, two at a time. */
-async function mergeRuns<R extends Rank>(runs: readonly (readonly R[])[], clock: Clock): Promise<readonly R[]> {
-  let level = runs;
-  while (level.length > 1) {
-    await clock.sleep(0);
-    const next: (readonly R[])[] = [];
-    for (let i = 0; i < level.length; i += 2) next.push(merged(level[i]!, level[i + 1] ?? []));
-    level = next;
-  }
-  return level[0] ?? [];
-}
-
-function merged<R extends Rank>(a: readonly R[], b: readonly R[]): readonly R[] {
-  const both: R[] = [];
-  let ofA = 0;
-  let ofB = 0;
-  while (ofA < a.length && ofB < b.length) {
-    both.push(compareRanks(a[ofA]!, b[ofB]!) <= 0 ? a[ofA++]! : b[ofB++]!);
-  }
-  while (ofA < a.length) both.push(a[ofA++]!);
-  while (ofB < b.length) both.push(b[ofB++]!);
-  return both;
 }
 
 function ranked(scheduled: Scheduled, condition: Condition, sort: Order): Ranked {

@@ -19,7 +19,7 @@ export const floors: readonly (readonly string[])[] = [
   ["lib/assert", "lib/bytes", "lib/clock", "lib/logger", "lib/queue", "lib/random", "lib/regex"],
   ["lib/model", "lib/telemetry", "lib/supervision"],
   ["lib/codec", "proto"],
-  ["lib/journal", "lib/store", "lib/blob", "lib/http", "lib/wire", "lib/promql"],
+  ["lib/journal", "lib/store", "lib/blob", "lib/http", "lib/page", "lib/wire", "lib/promql"],
   ["lib/commitlog", "lib/pair", "lib/query", "lib/alerting", "lib/replica", "topology"],
   ["secondary", "primary", "global"],
   ["cli"],

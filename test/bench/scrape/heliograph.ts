@@ -12,6 +12,7 @@ import { findTool } from "#/cli/tools.ts";
 import { systemClock } from "#/lib/clock/clock.ts";
 import { openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
+import { durationText } from "#/lib/model/duration.ts";
 import { slotAt, slotTimeMs } from "#/lib/model/target.ts";
 import { systemRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
@@ -35,7 +36,7 @@ import { until } from "#/test/support/world.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { renderDatacenterConfig } from "#/topology/nats.ts";
 import { formatProblem } from "#/topology/problem.ts";
-import { durationText, type Topology } from "#/topology/schema.ts";
+import type { Topology } from "#/topology/schema.ts";
 
 const timeoutMs = 10_000;
 const startMsMax = 60_000;

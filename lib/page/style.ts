@@ -1,5 +1,5 @@
-// How the secondary's pages look: one sheet within the page, light and dark as the reader's system is, a table on a wide screen
-// and a list of cards on a narrow one.
+// How pages for people look, of whatever process: one sheet within the page, light and dark as the reader's system is, a table on a
+// wide screen and a list of cards on a narrow one.
 
 export const style = `
 :root{color-scheme:light dark;--paper:light-dark(#fff,#14181d);--ink:light-dark(#1b2026,#e4e8ec);--line:light-dark(#e2e6eb,#2a313a);--dim:light-dark(#5c6672,#98a3b0);--soft:light-dark(#f4f6f8,#1b2027);--link:light-dark(#1759b8,#7db3ff);--bad:light-dark(#b42318,#ff8a7a);--odd:light-dark(#8a5100,#f0b354);--good:light-dark(#1a7f46,#63d297)}
