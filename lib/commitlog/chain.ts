@@ -160,7 +160,7 @@ async function reopenedBefore(
     const earlier = streamNameOf(segment);
     if (earlier === stream || isAfter(segment, stream, datacenter)) break;
     const end = ends.get(earlier);
-    const found = await source.inspect(earlier, end ?? 0);
+    const found = await inspectLeft(source, earlier, end ?? 0);
     if (!found || found.state === "lost") continue;
     const { info, originLast } = found;
     const isLonger = end === undefined ? originLast.storedMs > followedMs : originLast.sequence > end;
@@ -168,6 +168,16 @@ async function reopenedBefore(
     if (isLonger) return { stream: earlier, created: info.created, sequence: end ?? 0 };
   }
   return undefined;
+}
+
+/** A segment that was read and left: that its origin lost its tail since is told once, and takes nothing from its reader. */
+async function inspectLeft(source: SegmentSource, stream: string, after: number): Promise<Inspection | undefined> {
+  try {
+    return await source.inspect(stream, after);
+  } catch (error) {
+    if (!(error instanceof LogError) || error.code !== "shortened") throw error;
+    return await source.inspect(stream, after);
+  }
 }
 
 async function startOfOldest(source: SegmentSource): Promise<LogPosition | undefined> {

@@ -21,6 +21,7 @@ export const testPowerCuts: readonly (readonly [name: string, run: (t: Test, wor
   ["when a power cut loses the closing of a segment", testClosingLost],
   ["when a power cut loses a new segment", testSegmentLost],
   ["when a power cut loses a new segment and the closing of the one before", testBothLost],
+  ["when a power cut loses a new segment and the tail of the one before", testBothShortened],
   ["when a power cut loses a segment that was just closed", testClosedLost],
   ["when a power cut tears the last entry", testTorn],
   ["when a power cut tears an entry that the hub never got", testTornUncarried],
@@ -120,6 +121,23 @@ async function testSegmentLost(t: Test, world: LogWorld): Promise<void> {
     t.equal((await failureOf(world, writer, position)).code, "recreated");
     t.ok(told > 0);
   });
+}
+
+async function testBothShortened(t: Test, world: LogWorld): Promise<void> {
+  const { writer, hub, copy, second } = await twoSegments(world);
+  const atGlobal = readAll(hub, undefined);
+  await until(world, () => atGlobal.entries.length === 5, 30_000);
+  const ofSecond = atGlobal.entries[4]!.position;
+  await atGlobal.end();
+  await world.killDatacenter();
+  await world.replaceDisk(copy);
+  await world.startDatacenter();
+  const { stream: third } = await append(writer, "three 1", undefined, world);
+  t.not(third, second);
+  // A new process, that has not been told of the first one's tail yet.
+  const { code, resumeAfter } = await failureOf(world, await world.openGlobal(), ofSecond);
+  t.equal(code, "recreated");
+  t.match(resumeAfter, { stream: third, sequence: 0 }, "what was read and left is not read again");
 }
 
 async function testClosedLost(t: Test, world: LogWorld): Promise<void> {
