@@ -6,9 +6,8 @@
 import { assert } from "#/lib/assert/assert.ts";
 import { type Generation, type GenerationCause, type GenerationSecondary, stateOf } from "#/lib/model/generation.ts";
 import { compareText } from "#/lib/model/labels.ts";
-import type { Target } from "#/lib/model/target.ts";
+import { sameTarget, type Target } from "#/lib/model/target.ts";
 import { causesOf } from "#/primary/cause.ts";
-import { sameTarget } from "#/primary/discover/target.ts";
 import { assignOwners } from "#/topology/ring.ts";
 
 export interface GenerationPlan {

@@ -2,7 +2,7 @@
 
 import { causesMax } from "#/lib/codec/limits.ts";
 import { type Generation, type GenerationCause, type GenerationSecondary, stateOf } from "#/lib/model/generation.ts";
-import { sameTarget } from "#/primary/discover/target.ts";
+import { sameTarget } from "#/lib/model/target.ts";
 
 /** A name of a job or a secondary as a person reads it. */
 const subjectLengthMax = 120;

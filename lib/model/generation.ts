@@ -71,12 +71,21 @@ export interface Generation {
   readonly targets: readonly AssignedTarget[];
 }
 
+/** What tells one generation of a data centre from all others. */
+export type GenerationName = Pick<Generation, "number" | "token" | "validFromMs">;
+
 /**
  * Whether one takes the other's place. The token counts first: a primary that lost the lease may still have written the number
- * that its successor writes too.
+ * that its successor writes too. The time counts last: a primary that did not read what it had written writes another with
+ * that number, but later.
  */
-export function isNewer(a: Generation, b: Generation): boolean {
-  return a.token === b.token ? a.number > b.number : a.token > b.token;
+export function isNewer(a: GenerationName, b: GenerationName): boolean {
+  if (a.token !== b.token) return a.token > b.token;
+  return a.number === b.number ? a.validFromMs > b.validFromMs : a.number > b.number;
+}
+
+export function isSameGeneration(a: GenerationName, b: GenerationName): boolean {
+  return a.number === b.number && a.token === b.token && a.validFromMs === b.validFromMs;
 }
 
 export function stateOf(secondary: GenerationSecondary): SecondaryState {

@@ -44,6 +44,32 @@ export function targetId(target: Pick<Target, "job" | "url" | "labels">): string
   return contentId(`${target.job.length}:${target.job}${target.url.length}:${target.url}`, labelsKey(target.labels));
 }
 
+/** Whether the two are one target that is scraped in the same way; the id stands for job, URL and labels. */
+export function sameTarget(a: Target, b: Target): boolean {
+  if (a === b) return true;
+  return (
+    a.id === b.id &&
+    a.intervalMs === b.intervalMs &&
+    a.timeoutMs === b.timeoutMs &&
+    (a.options === b.options || sameOptions(a.options, b.options))
+  );
+}
+
+function sameOptions(a: ScrapeOptions, b: ScrapeOptions): boolean {
+  return (
+    a.honorLabels === b.honorLabels &&
+    a.honorTimestamps === b.honorTimestamps &&
+    a.sampleLimit === b.sampleLimit &&
+    a.labelLimit === b.labelLimit &&
+    a.labelNameLengthLimit === b.labelNameLengthLimit &&
+    a.labelValueLengthLimit === b.labelValueLengthLimit &&
+    a.bodyBytesMax === b.bodyBytesMax &&
+    a.cardinalityLimit === b.cardinalityLimit &&
+    a.metricRelabel?.id === b.metricRelabel?.id &&
+    a.http?.id === b.http?.id
+  );
+}
+
 /** Of 5,000 targets some 50 begin together, whatever their interval up to 10 s; of slower ones, so many as 100 ms bring. */
 const phasesMax = 100;
 const phaseGridMsMax = 100;

@@ -3,12 +3,12 @@
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { compareText } from "#/lib/model/labels.ts";
-import type { Target } from "#/lib/model/target.ts";
+import { sameTarget, type Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { Disk } from "#/primary/discover/disk.ts";
 import { FileTargets, type SourceProblem } from "#/primary/discover/file.ts";
 import { staticTargets } from "#/primary/discover/static.ts";
-import { type FoundTargets, jobOf, type RefusedTarget, sameTarget } from "#/primary/discover/target.ts";
+import { type FoundTargets, jobOf, type RefusedTarget } from "#/primary/discover/target.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
 /** Twice what 20 secondaries of ordinary capacity scrape; more are left out, so that a runaway list cannot end the process. */

@@ -132,25 +132,6 @@ export function targetOf(
   return { id: targetId(identity), ...identity, ...times, options: job.options };
 }
 
-/** Whether the two are one target that is scraped in the same way; the id stands for job, URL and labels. */
-export function sameTarget(a: Target, b: Target): boolean {
-  return (
-    a.id === b.id &&
-    a.intervalMs === b.intervalMs &&
-    a.timeoutMs === b.timeoutMs &&
-    a.options.honorLabels === b.options.honorLabels &&
-    a.options.honorTimestamps === b.options.honorTimestamps &&
-    a.options.sampleLimit === b.options.sampleLimit &&
-    a.options.labelLimit === b.options.labelLimit &&
-    a.options.labelNameLengthLimit === b.options.labelNameLengthLimit &&
-    a.options.labelValueLengthLimit === b.options.labelValueLengthLimit &&
-    a.options.bodyBytesMax === b.options.bodyBytesMax &&
-    a.options.cardinalityLimit === b.options.cardinalityLimit &&
-    a.options.metricRelabel?.id === b.options.metricRelabel?.id &&
-    a.options.http?.id === b.options.http?.id
-  );
-}
-
 /** The target's own labels, and the job's where it has none, sorted; an empty value is none. */
 function populated(job: Job, address: string, givenLabels: Readonly<Record<string, string>>): LabelMap {
   const labels = new Map<string, string>([
