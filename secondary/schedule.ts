@@ -5,6 +5,10 @@
 // a scrape costs; the timer is a little late and takes along what is due a little later, but always within the tolerance in
 // which a scrape carries its slot's time.
 // A slot that could not begin is missed, with the reason: its predecessor still ran until the next one, or nobody was there.
+//
+// A generation rules the slots from its time of validity on. Heard of before, it costs and doubles none: the old owner goes on until
+// then, and the new one begins with the first slot from then on. What a lost owner left, or what was heard of late, is made up
+// for at a pace (makeup.ts), beside the slots of the present, which it never delays.
 
 import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
@@ -13,7 +17,9 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import { slotAt, slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/target.ts";
+import { Away } from "#/secondary/away.ts";
 import { DueQueue } from "#/secondary/due.ts";
+import { makeUpGridMs, makeUpRoomMsMin, paceMakeUps } from "#/secondary/makeup.ts";
 
 /** How far before its slot a scrape may begin, and how long after the first due slot the timer wakes. */
 const earlyMsMax = 6;
@@ -39,8 +45,15 @@ const sleepMsMax = secondMs;
 const clockStepMsMin = 500;
 /** Of slots that passed while nobody was there, the newest are told; the primary closes the slots of a silent secondary itself. */
 const missedSlotsTold = 100;
-/** A scrape at once that would run into the target's next slot is not worth it. */
-const scrapeAtOnceMsMin = 250;
+/** A scrape that begins late and would run into the target's next slot is not worth it. */
+const lateRoomMsMin = makeUpRoomMsMin;
+/** Of the places, those that slots which are made up for may take: the others are for slots of the present. */
+const makeUpShareMax = 0.5;
+/**
+ * A first generation this long after it became valid is news, and its slots so far are made up for; an older one comes from the
+ * disk, or the slots since were another's, or were closed by the primary.
+ */
+const newsMsMax = 5 * secondMs;
 /** Generations that wait for their time. A primary makes one a few seconds ahead at most; the newest are kept. */
 const generationsPendingMax = 4;
 
@@ -50,16 +63,20 @@ export interface DueScrape {
   readonly slot: number;
   readonly generation: number;
   readonly timeoutMs: number;
+  /** What it is when it runs into a timeout that is shorter than the target's own, because it began late. */
+  readonly ifCutShort?: MissedOutcome;
 }
 
-/** What the schedule calls. `S` is what is remembered of a target for as long as it is assigned here. */
+/** What the schedule calls. `S` is what is remembered of a target for as long as it is assigned here, and for a moment longer. */
 export interface ScheduleHandlers<S> {
   /** For a target that comes, and for one whose definition changed: then with what was remembered. */
   adopt(target: Target, previous: S | undefined): S;
   /** Resolves when the slot has its outcome; must not reject. When the signal aborts, it ends soon. */
   scrape(state: S, due: DueScrape, signal: AbortSignal): Promise<void>;
   missed(state: S, slot: number, generation: number, outcome: MissedOutcome): void;
-  /** For a target that is no longer assigned here, after its last outcome. */
+  /** For a target that is no longer assigned here, after its last outcome; it may still come back, and be adopted. */
+  away(state: S): void;
+  /** For one that did not come back. */
   left(state: S): void;
 }
 
@@ -82,6 +99,14 @@ export interface ScheduleMeter {
 
 const unmetered: ScheduleMeter = { tick() {}, began() {} };
 
+interface Waiting {
+  readonly slot: number;
+  readonly slotMs: number;
+  readonly generation: number;
+  /** What it is when its time is over; undefined when it is another's, and nothing is told of it. */
+  readonly ifGivenUp: MissedOutcome | undefined;
+}
+
 class Entry<S> implements ScheduledTarget<S> {
   target: Target;
   state: S;
@@ -91,8 +116,10 @@ class Entry<S> implements ScheduledTarget<S> {
   dueMs = 0;
   /** Time of the slot whose scrape runs. */
   runningMs: number | undefined;
-  /** The slot that is due and waits for a place. */
-  waiting: { readonly slot: number; readonly slotMs: number; readonly generation: number } | undefined;
+  /** Time of the newest slot that was begun or missed here. */
+  doneMs = Number.NEGATIVE_INFINITY;
+  /** The slot that is due and waits for a place, or for its turn among those that are made up for. */
+  waiting: Waiting | undefined;
   /** No longer assigned here; it stays until its last scrape has ended. */
   leaving = false;
 
@@ -108,6 +135,14 @@ class Entry<S> implements ScheduledTarget<S> {
   }
 }
 
+/** A generation that waits for its time. */
+interface Pending {
+  readonly generation: Generation;
+  readonly validFromMs: number;
+  /** It was heard of before it became valid, so that the old owners went on until then. */
+  readonly isAhead: boolean;
+}
+
 export class Schedule<S> {
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -118,9 +153,12 @@ export class Schedule<S> {
   readonly #entries = new Map<string, Entry<S>>();
   readonly #due = new DueQueue<Entry<S>>();
   readonly #waiting = new Set<Entry<S>>();
+  readonly #away: Away<S>;
+  /** Whose slot is made up for, on the monotonic clock; the last one comes first. */
+  #makeUps: { readonly entry: Entry<S>; readonly waiting: Waiting; readonly beginsMs: number }[] = [];
   readonly #running = new Set<Promise<void>>();
   readonly #stop = new AbortController();
-  readonly #pending: Generation[] = [];
+  readonly #pending: Pending[] = [];
   #current: Generation | undefined;
   #timer: Timer | undefined;
   /** Wall clock minus monotonic clock when last looked at. */
@@ -141,6 +179,7 @@ export class Schedule<S> {
     this.#inFlightMax = options.scrapesInFlightMax ?? scrapesInFlightMax;
     this.#meter = options.meter ?? unmetered;
     this.#offsetMs = options.clock.nowMs() - options.clock.monotonicMs();
+    this.#away = new Away((state) => options.handlers.left(state));
   }
 
   /** The generation that is scraped by; undefined before the first. */
@@ -150,6 +189,16 @@ export class Schedule<S> {
 
   get inFlight(): number {
     return this.#running.size;
+  }
+
+  /** Slots that wait for their turn to be made up for. */
+  get makingUp(): number {
+    return this.#makeUps.length;
+  }
+
+  /** Targets that were taken away a moment ago, and what is remembered of them is not forgotten yet. */
+  get awayCount(): number {
+    return this.#away.size;
   }
 
   /** In no order; a target that has left is no longer among them. */
@@ -166,8 +215,9 @@ export class Schedule<S> {
   /** Takes a newer generation; it is switched to when it becomes valid. */
   offer(generation: Generation): void {
     if (this.#stop.signal.aborted) return;
-    this.#pending.push(generation);
-    this.#pending.sort((a, b) => a.token - b.token || a.number - b.number);
+    const { validFromMs } = generation;
+    this.#pending.push({ generation, validFromMs, isAhead: validFromMs > this.#clock.nowMs() });
+    this.#pending.sort(({ generation: a }, { generation: b }) => a.token - b.token || a.number - b.number);
     // One that becomes valid no earlier than a newer one never rules a slot.
     for (let i = this.#pending.length - 2; i >= 0; i--) {
       if (this.#pending[i]!.validFromMs >= this.#pending[i + 1]!.validFromMs) this.#pending.splice(i, 1);
@@ -198,8 +248,10 @@ export class Schedule<S> {
     if (!this.#stop.signal.aborted) {
       this.#stop.abort();
       for (const entry of this.#entries.values()) this.#giveUpWaiting(entry, "missed_down");
+      this.#makeUps = [];
     }
     await Promise.all(this.#running);
+    this.#away.clear();
   }
 
   #tick(): void {
@@ -207,14 +259,24 @@ export class Schedule<S> {
     this.#meter.tick();
     const nowMs = this.#clock.nowMs();
     const passed = this.#lookAtClock(nowMs);
-    while (this.#pending[0] && this.#pending[0].validFromMs <= nowMs) this.#switch(this.#pending.shift()!, nowMs);
-    // What the next generation rules is left to it.
-    const horizonMs = Math.min(nowMs + earlyMsMax, (this.#pending[0]?.validFromMs ?? Number.POSITIVE_INFINITY) - 1);
+    for (;;) {
+      const next = this.#pending[0];
+      // What the next generation rules is left to it, and what came before it is still done by the present one.
+      this.#reachAll(Math.min(nowMs + earlyMsMax, (next?.validFromMs ?? Number.POSITIVE_INFINITY) - 1), passed);
+      if (!next || next.validFromMs > nowMs) break;
+      this.#pending.shift();
+      this.#switch(next, nowMs);
+    }
+    this.#beginMakeUps();
+    this.#away.trim(this.#entries.size, this.#clock.monotonicMs());
+    this.#arm();
+  }
+
+  #reachAll(horizonMs: number, passed: MissedOutcome): void {
     for (let entry = this.#due.first; entry && entry.dueMs <= horizonMs; entry = this.#due.first) {
       this.#reach(entry, horizonMs, passed);
       this.#due.moved();
     }
-    this.#arm();
   }
 
   #arm(): void {
@@ -223,7 +285,10 @@ export class Schedule<S> {
       (this.#due.first?.dueMs ?? Number.POSITIVE_INFINITY) + gatherMs,
       this.#pending[0]?.validFromMs ?? Number.POSITIVE_INFINITY,
     );
-    const delayMs = Math.min(Math.max(0, nextMs - this.#clock.nowMs()), sleepMsMax);
+    const makeUpMs = (this.#makeUps.at(-1)?.beginsMs ?? Number.POSITIVE_INFINITY) - this.#clock.monotonicMs();
+    // Whose turn is over waits for a place.
+    const untilNextMs = Math.min(nextMs - this.#clock.nowMs(), makeUpMs > 0 ? makeUpMs : makeUpGridMs);
+    const delayMs = Math.min(Math.max(0, untilNextMs), sleepMsMax);
     this.#timer = this.#clock.after(delayMs, () => this.#tick());
   }
 
@@ -247,31 +312,45 @@ export class Schedule<S> {
 
   #reach(entry: Entry<S>, horizonMs: number, passed: MissedOutcome): void {
     const latest = slotAt(entry.target, horizonMs);
-    for (let slot = Math.max(entry.nextSlot, latest - missedSlotsTold); slot < latest; slot++) {
+    const nextMs = slotTimeMs(entry.target, latest + 1);
+    // Up to a generation that became valid while nobody was there, the latest slot may be long over.
+    const isOver = nextMs <= this.#clock.nowMs();
+    const passedUntil = isOver ? latest + 1 : latest;
+    for (let slot = Math.max(entry.nextSlot, passedUntil - missedSlotsTold); slot < passedUntil; slot++) {
       this.#handlers.missed(entry.state, slot, entry.generation, passed);
     }
     entry.seat(latest + 1);
-    this.#giveUpWaiting(entry, "missed_overload");
+    entry.doneMs = slotTimeMs(entry.target, latest);
+    this.#giveUpWaiting(entry);
+    if (isOver) return;
     if (entry.runningMs === undefined && this.#running.size < this.#inFlightMax) {
       this.#meter.began(this.#clock.nowMs() - (entry.dueMs - entry.target.intervalMs));
       this.#run(entry, latest, entry.generation, entry.target.timeoutMs);
       return;
     }
-    entry.waiting = { slot: latest, slotMs: slotTimeMs(entry.target, latest), generation: entry.generation };
+    const slotMs = slotTimeMs(entry.target, latest);
+    entry.waiting = { slot: latest, slotMs, generation: entry.generation, ifGivenUp: "missed_overload" };
     // Its predecessor's time is up: on a busy machine it ends late, by itself, and then makes way.
     if (entry.runningMs === undefined) this.#waiting.add(entry);
   }
 
-  #giveUpWaiting(entry: Entry<S>, outcome: MissedOutcome): void {
+  #giveUpWaiting(entry: Entry<S>, outcome = entry.waiting?.ifGivenUp): void {
     if (!entry.waiting) return;
-    this.#handlers.missed(entry.state, entry.waiting.slot, entry.waiting.generation, outcome);
+    const { generation, ifGivenUp, slot } = entry.waiting;
+    if (ifGivenUp && outcome) this.#handlers.missed(entry.state, slot, generation, outcome);
     entry.waiting = undefined;
     this.#waiting.delete(entry);
   }
 
-  #run(entry: Entry<S>, slot: number, generation: number, timeoutMs: number): void {
+  #run(entry: Entry<S>, slot: number, generation: number, timeoutMs: number, ifCutShort?: MissedOutcome): void {
     entry.runningMs = slotTimeMs(entry.target, slot);
-    const due = { slot, generation, timeoutMs: Math.min(timeoutMs, entry.target.intervalMs - endsBeforeMs) };
+    entry.doneMs = Math.max(entry.doneMs, entry.runningMs);
+    const due = {
+      slot,
+      generation,
+      timeoutMs: Math.min(timeoutMs, entry.target.intervalMs - endsBeforeMs),
+      ...(ifCutShort && { ifCutShort }),
+    };
     const scrape = this.#handlers.scrape(entry.state, due, this.#stop.signal).then(() => {
       this.#running.delete(scrape);
       entry.runningMs = undefined;
@@ -290,8 +369,8 @@ export class Schedule<S> {
     const { slot, slotMs, generation } = entry.waiting!;
     const nowMs = this.#clock.nowMs();
     const roomMs = entry.dueMs - nowMs - endsBeforeMs;
-    if (roomMs < scrapeAtOnceMsMin) {
-      this.#giveUpWaiting(entry, "missed_overload");
+    if (roomMs < lateRoomMsMin) {
+      this.#giveUpWaiting(entry);
       if (entry.leaving) this.#forget(entry);
       return;
     }
@@ -301,16 +380,45 @@ export class Schedule<S> {
     this.#run(entry, slot, generation, Math.min(entry.target.timeoutMs, roomMs));
   }
 
-  #forget(entry: Entry<S>): void {
-    this.#entries.delete(entry.target.id);
-    this.#handlers.left(entry.state);
+  /** Those whose turn it is, as long as there are places that nobody else may want. */
+  #beginMakeUps(): void {
+    const nowMs = this.#clock.monotonicMs();
+    const places = Math.ceil(this.#inFlightMax * makeUpShareMax);
+    for (let next = this.#makeUps.at(-1); next && next.beginsMs <= nowMs; next = this.#makeUps.at(-1)) {
+      const { entry, waiting } = next;
+      // Its next slot came first, or the target changed.
+      const isOver = entry.waiting !== waiting;
+      if (!isOver && this.#running.size >= places) return;
+      this.#makeUps.pop();
+      if (!isOver) this.#makeUp(entry, waiting);
+    }
   }
 
-  #switch(next: Generation, nowMs: number): void {
+  #makeUp(entry: Entry<S>, { generation, ifGivenUp, slot }: Waiting): void {
+    const roomMs = entry.dueMs - this.#clock.nowMs() - endsBeforeMs;
+    if (roomMs < makeUpRoomMsMin / 2) {
+      this.#giveUpWaiting(entry);
+      if (entry.leaving) this.#forget(entry);
+      return;
+    }
+    entry.waiting = undefined;
+    const { timeoutMs } = entry.target;
+    if (roomMs >= timeoutMs) this.#run(entry, slot, generation, timeoutMs);
+    else this.#run(entry, slot, generation, roomMs, ifGivenUp ?? "missed_down");
+  }
+
+  #forget(entry: Entry<S>): void {
+    this.#entries.delete(entry.target.id);
+    this.#handlers.away(entry.state);
+    this.#away.keep(entry.target.id, entry.state, entry.doneMs, this.#clock.monotonicMs());
+  }
+
+  #switch({ generation: next, isAhead }: Pending, nowMs: number): void {
     const previous = this.#current;
     this.#current = next;
     const living = new Set(next.secondaries.map(({ name }) => name));
-    const ownerLost = previous?.secondaries.some(({ name }) => !living.has(name)) ?? false;
+    const ownerLost = !isAhead && (previous?.secondaries.some(({ name }) => !living.has(name)) ?? false);
+    const isNews = previous !== undefined || nowMs - next.validFromMs <= newsMsMax;
     const mine = next.targets.filter(({ owner }) => owner === this.#secondary);
     const kept = new Set(mine.map(({ target }) => target.id));
     for (const [id, entry] of this.#entries) {
@@ -318,14 +426,19 @@ export class Schedule<S> {
       entry.leaving = true;
       if (entry.runningMs === undefined && !entry.waiting) this.#forget(entry);
     }
+    const makeUps = this.#makeUps.filter(({ entry, waiting }) => entry.waiting === waiting).map(({ entry }) => entry);
     for (const { target } of mine) {
       const entry = this.#entries.get(target.id);
       if (entry && !entry.leaving) this.#keep(entry, target, next.number, nowMs);
-      else this.#gain(entry, target, next, { nowMs, first: !previous, ownerLost });
+      else {
+        const gained = this.#gain(entry, target, next, { nowMs, isNews, ownerLost });
+        if (gained.waiting && gained.runningMs === undefined && !this.#waiting.has(gained)) makeUps.push(gained);
+      }
     }
+    this.#paceMakeUps(makeUps, nowMs);
     this.#due.rebuild(this.#assigned());
     this.#log.info(
-      { generation: next.number, targets: mine.length, primary: next.primary },
+      { generation: next.number, targets: mine.length, primary: next.primary, madeUpFor: this.#makeUps.length },
       "Switched to another generation.",
     );
   }
@@ -339,37 +452,66 @@ export class Schedule<S> {
     if (intervalChanged) entry.seat(slotAt(target, nowMs) + 1);
   }
 
+  /** Again for all of them: those that waited before do not come after those of this generation. */
+  #paceMakeUps(entries: Iterable<Entry<S>>, nowMs: number): void {
+    const monotonicMs = this.#clock.monotonicMs();
+    const asked = new Set(entries);
+    const paced = paceMakeUps(asked, nowMs);
+    for (const { item } of paced) asked.delete(item);
+    for (const tooLate of asked) {
+      this.#giveUpWaiting(tooLate);
+      if (tooLate.leaving) this.#forget(tooLate);
+    }
+    this.#makeUps = paced
+      .map(({ afterMs, item }) => ({ entry: item, waiting: item.waiting!, beginsMs: monotonicMs + afterMs }))
+      .reverse();
+  }
+
   /**
-   * A target that comes from elsewhere is scraped at once when its present slot has no outcome: when that slot is this
-   * generation's own, or when its owner was lost. Not so with the first generation after a start: then all targets would be
-   * scraped together, and the slots before it are another's, or were closed by the primary.
+   * A target that comes from elsewhere has its present slot made up for when that has no outcome: when it is this generation's
+   * own, or when its owner was lost. One that is due right now is simply due.
    */
   #gain(
     known: Entry<S> | undefined,
     target: Target,
     generation: Generation,
-    now: { readonly nowMs: number; readonly first: boolean; readonly ownerLost: boolean },
-  ): void {
-    const entry = known ?? new Entry(target, this.#handlers.adopt(target, undefined), generation.number);
+    now: { readonly nowMs: number; readonly isNews: boolean; readonly ownerLost: boolean },
+  ): Entry<S> {
+    const entry = known ?? this.#enter(target, generation.number);
     if (known) {
       entry.leaving = false;
       entry.generation = generation.number;
       entry.state = this.#handlers.adopt(target, entry.state);
       entry.target = target;
     }
-    this.#entries.set(target.id, entry);
     const present = slotAt(target, now.nowMs);
-    entry.seat(present + 1);
-    if (now.first) return;
+    const presentMs = slotTimeMs(target, present);
     const firstOwn = slotAt(target, generation.validFromMs - 1) + 1;
-    const roomMs = entry.dueMs - now.nowMs;
-    const idle = entry.runningMs === undefined && !entry.waiting && this.#running.size < this.#inFlightMax;
-    const atOnce = (present >= firstOwn || now.ownerLost) && idle && roomMs >= scrapeAtOnceMsMin;
-    const passedUntil = atOnce ? present : present + 1;
-    for (let slot = Math.max(firstOwn, passedUntil - missedSlotsTold); slot < passedUntil; slot++) {
+    const isOwn = present >= firstOwn;
+    const isDone = entry.doneMs >= presentMs;
+    const isDueNow = isOwn && !isDone && now.nowMs - presentMs <= slotToleranceMs;
+    entry.seat(isDueNow ? present : present + 1);
+    if (!now.isNews) return entry;
+    const isIdle = entry.runningMs === undefined && !entry.waiting;
+    const isMadeUpFor = !isDueNow && !isDone && isIdle && (isOwn || now.ownerLost);
+    const passedFrom = Math.max(firstOwn, slotAt(target, entry.doneMs) + 1, present - missedSlotsTold);
+    for (let slot = passedFrom; slot < present; slot++) {
       this.#handlers.missed(entry.state, slot, generation.number, "missed_down");
     }
-    if (atOnce) this.#run(entry, present, generation.number, Math.min(target.timeoutMs, roomMs - earlyMsMax));
+    if (isMadeUpFor) {
+      const ifGivenUp = isOwn ? "missed_down" : undefined;
+      entry.waiting = { slot: present, slotMs: presentMs, generation: generation.number, ifGivenUp };
+    }
+    return entry;
+  }
+
+  /** With what is remembered of it, when it was here a moment ago. */
+  #enter(target: Target, generation: number): Entry<S> {
+    const before = this.#away.take(target.id);
+    const entry = new Entry(target, this.#handlers.adopt(target, before?.state), generation);
+    if (before) entry.doneMs = before.slotMs;
+    this.#entries.set(target.id, entry);
+    return entry;
   }
 
   *#assigned(): Iterable<Entry<S>> {

@@ -7,6 +7,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { HttpFront } from "#/lib/http/server.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import type { Generation } from "#/lib/model/generation.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { PrimaryClient } from "#/lib/wire/session.ts";
@@ -70,6 +71,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     shards
       .map((shard) => shard.generation)
       .reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.min(a, b)));
+  let saidEmpty = true;
   const assignment = new Assignment({
     datacenter,
     secondary: name,
@@ -77,6 +79,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     clock,
     log,
     onGeneration(generation) {
+      saidEmpty = sayWhenEmpty(parts, generation, saidEmpty);
       for (const [shard, part] of shardParts(generation, shards.length).entries()) shards[shard]!.offer(part);
     },
     ...(parts.onAssignment && { onBytes: parts.onAssignment }),
@@ -173,6 +176,20 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
       return closing;
     },
   };
+}
+
+/** A secondary without targets is quiet and green, so it is said when it becomes one. Returns whether it is. */
+function sayWhenEmpty({ log, name }: SecondaryParts, generation: Generation, wasEmpty: boolean): boolean {
+  const { number, primary, secondaries, targets, validFromMs } = generation;
+  if (targets.length > 0 || wasEmpty) return targets.length === 0;
+  const fields = { generation: number, primary, validFromMs, living: secondaries.map((each) => each.name) };
+  log.warn(
+    fields,
+    secondaries.some((each) => each.name === name)
+      ? "A generation takes all targets from this secondary, which it counts as living: see what the primary discovers."
+      : "A generation takes all targets from this secondary, which it does not count as living.",
+  );
+  return true;
 }
 
 async function openSpool({ clock, datacenter, log, metrics, name, spoolBytesMax, store }: SecondaryParts) {

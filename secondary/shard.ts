@@ -106,6 +106,8 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
   metrics.onCollect(() => {
     metrics.set("heliograph_secondary_targets", schedule.targetCount);
     metrics.set("heliograph_secondary_scrapes_running", schedule.inFlight);
+    metrics.set("heliograph_secondary_make_ups_waiting", schedule.makingUp);
+    metrics.set("heliograph_secondary_away_targets", schedule.awayCount);
   });
   return {
     get generation() {

@@ -69,6 +69,18 @@ export const metricTable = {
     labels: [],
     help: "Scrapes on their way at this moment.",
   },
+  heliograph_secondary_make_ups_waiting: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Slots of targets just taken over that wait for their turn to be made up for.",
+  },
+  heliograph_secondary_away_targets: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Targets that were taken away within the last half minute and are still remembered.",
+  },
   heliograph_secondary_schedule_ticks_total: {
     type: "counter",
     tiers: ["secondary"],

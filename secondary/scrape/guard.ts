@@ -136,6 +136,7 @@ export class TargetGuard {
   #flood: Flood | undefined;
   #lookMs = Number.NEGATIVE_INFINITY;
   #isReleased = false;
+  #isResting = false;
 
   constructor(all: CardinalityGuard, target: Target) {
     const nowMs = all.clock.monotonicMs();
@@ -153,6 +154,7 @@ export class TargetGuard {
 
   /** The target's definition changed. Where that may give its series other names, what it has is new without being a flood. */
   retarget(target: Target): void {
+    this.#count(true);
     const { honorLabels, metricRelabel } = this.#target.options;
     const { options } = target;
     if (options.honorLabels !== honorLabels || options.metricRelabel?.id !== metricRelabel?.id) {
@@ -168,9 +170,23 @@ export class TargetGuard {
     this.#target = target;
   }
 
+  /** The target is elsewhere for a moment, or for good: it takes no room from others until it is back (`retarget`). */
+  rest(): void {
+    this.#count(false);
+  }
+
+  #count(isCounted: boolean): void {
+    if (this.#isReleased || this.#isResting !== isCounted) return;
+    this.#isResting = !isCounted;
+    const sign = isCounted ? 1 : -1;
+    this.#all.targets += sign;
+    this.#all.series += sign * (this.#known?.rows.length ?? 0);
+  }
+
   /** The target is no longer scraped here. May be called twice. */
   release(): void {
     if (this.#isReleased) return;
+    this.#count(true);
     this.#isReleased = true;
     this.#know(undefined);
     this.#all.targets--;

@@ -113,6 +113,10 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     };
   }
 
+  away(state: TargetState): void {
+    state.guard.rest();
+  }
+
   left(state: TargetState): void {
     state.guard.release();
   }
@@ -133,6 +137,10 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     const request = { url: target.url, timeoutMs: due.timeoutMs, bodyBytesMax, http };
     const fetched = await this.#fetcher.fetch(request, signal);
     if (signal.aborted) return this.missed(state, due.slot, due.generation, "missed_down");
+    // It had less than its time, for which the target is not to blame.
+    if (due.ifCutShort && !fetched.ok && fetched.outcome === "failed_timeout") {
+      return this.missed(state, due.slot, due.generation, due.ifCutShort);
+    }
     const fetchedMs = this.#clock.monotonicMs();
     // Once it is read there may be no body any more.
     const bodyBytes = fetched.ok ? fetched.body.length : 0;

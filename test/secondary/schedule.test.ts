@@ -19,6 +19,7 @@ interface Event {
   readonly generation: number;
   readonly beganMs: number;
   readonly timeoutMs: number;
+  readonly cutShort?: string | undefined;
 }
 
 /** A manual clock that can stand still for the process alone: nothing fires, and then it is later. */
@@ -36,15 +37,19 @@ function pausableClock(): ManualClock & { pause(byMs: number): void } {
 }
 
 /** Records what the schedule does; each scrape takes as long as `takesMs` says. */
-function recorded(clock: Clock, options: { takesMs?: (target: Target) => number; inFlightMax?: number } = {}) {
+function recorded(
+  clock: Clock,
+  options: { takesMs?: (target: Target) => number; inFlightMax?: number; secondary?: string } = {},
+) {
   const events: Event[] = [];
   const adopted: { target: Target; previous: string | undefined }[] = [];
+  const away: string[] = [];
   const left: string[] = [];
   const running = new Map<string, number>();
   let together = 0;
   let togetherMax = 0;
   const schedule = new Schedule<string>({
-    secondary: "s1",
+    secondary: options.secondary ?? "s1",
     clock,
     log: silentLogger(),
     ...(options.inFlightMax !== undefined && { scrapesInFlightMax: options.inFlightMax }),
@@ -62,10 +67,14 @@ function recorded(clock: Clock, options: { takesMs?: (target: Target) => number;
         await clock.sleep(options.takesMs?.(target) ?? 0, signal);
         together--;
         running.set(state, 0);
-        events.push({ target: state, beganMs, outcome: signal.aborted ? "missed_down" : "stored", ...due });
+        const outcome = signal.aborted ? "missed_down" : "stored";
+        events.push({ target: state, beganMs, outcome, ...due, cutShort: due.ifCutShort });
       },
       missed(state, slot, generation, outcome) {
         events.push({ target: state, slot, generation, outcome, beganMs: clock.nowMs(), timeoutMs: 0 });
+      },
+      away(state) {
+        away.push(state);
       },
       left(state) {
         left.push(state);
@@ -76,10 +85,21 @@ function recorded(clock: Clock, options: { takesMs?: (target: Target) => number;
     schedule,
     events,
     adopted,
+    away,
     left,
     togetherMax: () => togetherMax,
     of: (target: Target) => events.filter((event) => event.target === target.url),
   };
+}
+
+const two = [
+  { name: "s1", capacity: 1 },
+  { name: "s2", capacity: 1 },
+];
+
+function othersOf(count: number, overrides: Parameters<typeof makeTarget>[1], group = 0): Target[] {
+  const urlOf = (i: number) => `http://10.${group}.${1 + (i >> 8)}.${i & 255}:9100/metrics`;
+  return Array.from({ length: count }, (_, i) => makeTarget(urlOf(i), overrides));
 }
 
 function targetsOf(count: number, overrides: Parameters<typeof makeTarget>[1] = {}): Target[] {
@@ -258,7 +278,7 @@ t.test(
   async (t) => {
     const clock = manualClock(startMs);
     const [kept, left, come] = targetsOf(3) as [Target, Target, Target];
-    const { adopted, events, left: told, schedule } = recorded(clock, { takesMs: () => 40 });
+    const { adopted, away, events, left: told, schedule } = recorded(clock, { takesMs: () => 40 });
     schedule.offer(makeGeneration([kept, left]));
     await clock.advance(3000);
     const validFromMs = startMs + 5000;
@@ -282,7 +302,7 @@ t.test(
         ]),
       ],
     );
-    t.strictSame(told, [left.url], "and who has left is told once");
+    t.strictSame([away, told], [[left.url], [left.url]], "and who has left is told once");
     await schedule.close();
   },
 );
@@ -299,18 +319,12 @@ t.test("of two generations that wait, the newer one rules as soon as it is valid
   await schedule.close();
 });
 
-t.test("targets of a lost owner are scraped at once, those of a first generation wait for their slots", async (t) => {
+t.test("slots of a lost owner are made up for, those of a first generation wait for their time", async (t) => {
   const clock = manualClock(startMs);
-  const secondaries = [
-    { name: "s1", capacity: 1 },
-    { name: "s2", capacity: 1 },
-  ];
   const mine = targetsOf(3, { intervalMs: 60_000, timeoutMs: 10_000 });
-  const theirs = Array.from({ length: 20 }, (_, i) =>
-    makeTarget(`http://10.0.1.${i}:9100/metrics`, { intervalMs: 60_000, timeoutMs: 10_000 }),
-  );
+  const theirs = othersOf(20, { intervalMs: 60_000, timeoutMs: 10_000 });
   const { events, schedule } = recorded(clock);
-  schedule.offer(makeGeneration(mine, { secondaries, validFromMs: startMs - 3_600_000 }));
+  schedule.offer(makeGeneration(mine, { secondaries: two, validFromMs: startMs - 3_600_000 }));
   t.equal(events.length, 0);
   await clock.advance(100);
   t.ok(events.length <= 1);
@@ -319,22 +333,226 @@ t.test("targets of a lost owner are scraped at once, those of a first generation
   const nowMs = clock.nowMs();
   events.length = 0;
   schedule.offer(
-    makeGeneration([...mine, ...theirs], {
-      number: 2,
-      secondaries: secondaries.slice(0, 1),
-      validFromMs: nowMs - 2000,
-    }),
+    makeGeneration([...mine, ...theirs], { number: 2, secondaries: two.slice(0, 1), validFromMs: nowMs - 2000 }),
   );
-  await clock.advance(5);
-  const atOnce = events.filter(({ outcome, beganMs }) => outcome === "stored" && beganMs === nowMs);
-  t.ok(atOnce.length >= 18, `${atOnce.length} of 20 at once; one whose next slot is due right now waits for it`);
-  for (const { generation, slot, target, timeoutMs } of atOnce) {
+  await clock.advance(0);
+  t.ok(events.length >= 1, "the most urgent one at once");
+  await clock.advance(200);
+  const taken = new Set(theirs.map(({ url }) => url));
+  const madeUp = events.filter(({ target }) => taken.has(target));
+  t.ok(madeUp.length >= 18, `${madeUp.length} of 20 within 200 ms; one whose next slot is due right now waits for it`);
+  for (const { beganMs, generation, slot, target, timeoutMs } of madeUp) {
     const definition = theirs.find(({ url }) => url === target)!;
-    t.ok(slotTimeMs(definition, slot) <= nowMs && slotTimeMs(definition, slot + 1) > nowMs, "the present slot");
+    t.ok(slotTimeMs(definition, slot) <= beganMs && slotTimeMs(definition, slot + 1) > beganMs, "the present slot");
     t.equal(generation, 2);
-    t.ok(timeoutMs <= slotTimeMs(definition, slot + 1) - nowMs, "it ends before the next slot");
+    t.ok(timeoutMs <= slotTimeMs(definition, slot + 1) - beganMs, "it ends before the next slot");
   }
   await schedule.close();
+});
+
+t.test(
+  "5,000 targets of a lost owner are taken over at a pace, none loses a slot, and none of ours waits",
+  async (t) => {
+    const clock = manualClock(startMs);
+    const intervalMs = 15_000;
+    const mine = targetsOf(200, { intervalMs, timeoutMs: 10_000 });
+    const theirs = othersOf(5000, { intervalMs, timeoutMs: 10_000 });
+    const { events, schedule } = recorded(clock);
+    schedule.offer(makeGeneration(mine, { secondaries: two }));
+    await clock.advance(20_000);
+    const nowMs = clock.nowMs();
+    events.length = 0;
+    schedule.offer(
+      makeGeneration([...mine, ...theirs], { number: 2, secondaries: two.slice(0, 1), validFromMs: nowMs - 100 }),
+    );
+    await clock.advance(16_000);
+    const taken = new Map(theirs.map((target) => [target.url, target]));
+    const first = new Map<string, Event>();
+    for (const event of events) if (taken.has(event.target) && !first.has(event.target)) first.set(event.target, event);
+    const tooNear = [...first.values()].filter(
+      ({ slot, target }) => slotTimeMs(taken.get(target)!, slot) > nowMs,
+    ).length;
+    t.ok(
+      tooNear < 150,
+      `${tooNear} of 5,000 had less than 250 ms to their next slot, which is a sixtieth of the interval`,
+    );
+    t.ok(events.every(({ outcome }) => outcome === "stored"));
+    const began = events.filter(({ target }) => taken.has(target)).map(({ beganMs }) => beganMs - nowMs);
+    const window = began.filter((ms) => ms <= 3750);
+    t.ok(window.length >= 5000 - tooNear, "within a quarter of the interval");
+    for (let fromMs = 0; fromMs < 3750; fromMs += 250) {
+      const together = window.filter((ms) => ms >= fromMs && ms < fromMs + 250).length;
+      t.ok(together <= 600, `${together} in 250 ms, where 417 would be even and 83 come anyway`);
+    }
+    for (const { beganMs, slot, target } of events) {
+      const own = mine.find(({ url }) => url === target);
+      if (own) t.ok(Math.abs(beganMs - slotTimeMs(own, slot)) <= 10, "a slot of the present begins in time");
+    }
+    const slotsOf = new Set(events.map(({ slot, target }) => `${target} ${slot}`));
+    t.equal(slotsOf.size, events.length, "no slot twice");
+    await schedule.close();
+  },
+);
+
+t.test(
+  "a slot that could not be made up for in time is missed_down, and one cut short by it is not failed",
+  async (t) => {
+    const clock = manualClock(startMs);
+    const [busy] = targetsOf(1, { intervalMs: 5000, timeoutMs: 4000 }) as [Target];
+    const theirs = othersOf(40, { intervalMs: 5000, timeoutMs: 4000 });
+    const { events, of, schedule } = recorded(clock, { takesMs: () => 3900, inFlightMax: 2 });
+    schedule.offer(makeGeneration([busy]));
+    await clock.advance(20_000);
+    const nowMs = clock.nowMs();
+    events.length = 0;
+    // Its own for 4 s already.
+    schedule.offer(makeGeneration([busy, ...theirs], { number: 2, validFromMs: nowMs - 4000 }));
+    await clock.advance(10_000);
+    for (const target of theirs) {
+      const early = of(target).filter(({ slot }) => slotTimeMs(target, slot) <= nowMs);
+      t.ok(early.length <= 1);
+      for (const { cutShort, outcome, slot, timeoutMs } of early) {
+        t.ok(slotTimeMs(target, slot) >= nowMs - 4000, "only what is this generation's own");
+        t.equal(outcome === "missed_down" || outcome === "stored", true, outcome);
+        if (outcome === "stored") t.equal(timeoutMs < 4000 ? "missed_down" : undefined, cutShort);
+      }
+    }
+    t.ok(events.some(({ outcome }) => outcome === "missed_down"));
+    await schedule.close();
+  },
+);
+
+t.test("a move that is heard of before it is valid loses no slot and doubles none", async (t) => {
+  for (const [old, young] of [
+    [-3000, -3000],
+    [-1, -1500],
+    // The new owner hears of it late, and makes up for the present slot.
+    [-3000, 700],
+    // The old one hears of it late: it goes on, and the newer generation outranks what it has.
+    [700, -3000],
+  ] as const) {
+    const clock = manualClock(startMs);
+    const targets = targetsOf(200, { intervalMs: 5000, timeoutMs: 4000 });
+    const before = recorded(clock, { takesMs: () => 30 });
+    const after = recorded(clock, { takesMs: () => 30, secondary: "s2" });
+    const first = makeGeneration(targets, { secondaries: two });
+    before.schedule.offer(first);
+    after.schedule.offer(first);
+    await clock.advance(12_000);
+    const validFromMs = clock.nowMs() + 3000;
+    // s1 is drained.
+    const second = makeGeneration(targets, { number: 2, owner: "s2", secondaries: two.slice(1), validFromMs });
+    const offers = [
+      { atMs: 3000 + old, to: before.schedule },
+      { atMs: 3000 + young, to: after.schedule },
+    ].sort((a, b) => a.atMs - b.atMs);
+    let nowMs = 0;
+    for (const { atMs, to } of offers) {
+      await clock.advance(atMs - nowMs);
+      nowMs = atMs;
+      to.offer(second);
+    }
+    await clock.advance(20_000 - nowMs);
+    let missing = 0;
+    let twice = 0;
+    for (const target of targets) {
+      const all = [...before.of(target), ...after.of(target)].filter(({ outcome }) => outcome === "stored");
+      const slots = new Set(all.map(({ slot }) => slot));
+      const firstSlot = Math.min(...slots);
+      t.ok(slotTimeMs(target, Math.max(...slots)) > validFromMs + 10_000);
+      missing += Math.max(...slots) - firstSlot + 1 - slots.size;
+      twice += all.length - slots.size;
+      for (const { generation, slot } of after.of(target)) {
+        t.equal(generation, 2);
+        // Who hears of it late cannot know whether the old owner still was there, and makes up for the slot before, too.
+        const earlyMs = young > 0 ? 5000 : 0;
+        t.ok(
+          slotTimeMs(target, slot) >= validFromMs - earlyMs,
+          "the new owner begins with the first slot from then on",
+        );
+      }
+      for (const { slot } of before.of(target)) {
+        const lateMs = Math.max(0, old);
+        t.ok(slotTimeMs(target, slot) < validFromMs + lateMs, "the old owner goes on until then");
+      }
+    }
+    t.equal(missing, 0, `slots missing when heard at ${old} and ${young} ms`);
+    if (old <= 0 && young <= 0) t.equal(twice, 0, "none twice");
+    if (old > 0)
+      t.ok(
+        twice > 0 && twice <= 40,
+        `${twice} twice, in the 700 ms (a seventh of the interval) that it heard too late`,
+      );
+    await before.schedule.close();
+    await after.schedule.close();
+  }
+});
+
+t.test(
+  "who joins with a generation that is not valid yet begins with its first slot; one from the disk waits",
+  async (t) => {
+    for (const { firstMs, validInMs } of [
+      { validInMs: 1500, firstMs: 1500 },
+      // Heard of a second late: what came meanwhile is made up for.
+      { validInMs: -1000, firstMs: -1000 },
+      { validInMs: -60_000, firstMs: 0 },
+    ]) {
+      const clock = manualClock(startMs);
+      const targets = targetsOf(100, { intervalMs: 5000, timeoutMs: 4000 });
+      const { of, schedule } = recorded(clock);
+      schedule.offer(makeGeneration(targets, { validFromMs: startMs + validInMs }));
+      await clock.advance(12_000);
+      for (const target of targets) {
+        const first = Math.min(...of(target).map(({ slot }) => slot));
+        t.ok(slotTimeMs(target, first) >= startMs + firstMs - 10);
+        t.ok(slotTimeMs(target, first) < startMs + firstMs + 5000, `first slot of ${target.url}`);
+      }
+      await schedule.close();
+    }
+  },
+);
+
+t.test("a target that comes back within half a minute is adopted with what was remembered of it", async (t) => {
+  const clock = manualClock(startMs);
+  const [kept, flaps] = targetsOf(2) as [Target, Target];
+  const { adopted, events, left, schedule } = recorded(clock);
+  const offer = (targets: Target[], number: number) =>
+    schedule.offer(makeGeneration(targets, { number, validFromMs: clock.nowMs() }));
+  offer([kept, flaps], 1);
+  await clock.advance(5000);
+  offer([], 2);
+  await clock.advance(2000);
+  adopted.length = 0;
+  offer([kept, flaps], 3);
+  await clock.advance(3000);
+  t.strictSame(adopted.map(({ previous }) => previous).sort(), [kept.url, flaps.url].sort());
+  t.strictSame(left, []);
+  const slots = events.map(({ slot, target }) => `${target} ${slot}`);
+  t.equal(new Set(slots).size, slots.length, "no slot twice");
+  offer([kept], 4);
+  await clock.advance(31_000);
+  t.strictSame(left, [flaps.url], "and is forgotten later");
+  adopted.length = 0;
+  offer([kept, flaps], 5);
+  t.equal(adopted.find(({ target }) => target === flaps)?.previous, undefined);
+  await schedule.close();
+});
+
+t.test("of targets that are away no more is remembered than what was assigned at once before", async (t) => {
+  const clock = manualClock(startMs);
+  const { left, schedule } = recorded(clock);
+  const groups = [0, 1, 2].map((group) => othersOf(10, {}, group));
+  for (const [i, group] of groups.entries()) {
+    schedule.offer(makeGeneration(group, { number: i + 1, validFromMs: clock.nowMs() }));
+    await clock.advance(1500);
+  }
+  t.equal(schedule.awayCount, 0, "ten are assigned, as many as ever");
+  t.equal(left.length, 20);
+  schedule.offer(makeGeneration([], { number: 4, validFromMs: clock.nowMs() }));
+  await clock.advance(1);
+  t.equal(schedule.awayCount, 10);
+  await schedule.close();
+  t.equal(left.length, 30, "closing forgets them all");
 });
 
 t.test("of targets that come without a loss, only slots of the generation's own are made up for", async (t) => {
