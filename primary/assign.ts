@@ -1,14 +1,18 @@
 // Makes the next generation: every discovered target, and which living secondary scrapes it.
 //
 // The owners follow from the targets and the living secondaries alone (topology/ring.ts), so either primary would make the
-// same, and a secondary that comes back gets back what it had.
+// same, and a secondary that comes back gets back what it had. Where there are more targets than room, those of the scrape
+// configs with the highest `priority` choose first, and of one priority those with the lowest id.
 
 import { assert } from "#/lib/assert/assert.ts";
 import { type Generation, type GenerationCause, type GenerationSecondary, stateOf } from "#/lib/model/generation.ts";
 import { compareText } from "#/lib/model/labels.ts";
 import { sameTarget, type Target } from "#/lib/model/target.ts";
 import { causesOf } from "#/primary/cause.ts";
-import { assignOwners } from "#/topology/ring.ts";
+import { assignOwnersInOrder } from "#/topology/ring.ts";
+
+/** By the job's name; 0 for those that are not in it. Higher ones choose first. */
+export type Priorities = ReadonlyMap<string, number>;
 
 export interface GenerationPlan {
   /** The newest generation read from the log, when there is one. */
@@ -17,6 +21,7 @@ export interface GenerationPlan {
   readonly targets: readonly Target[];
   /** Only the active ones get targets. */
   readonly living: readonly GenerationSecondary[];
+  readonly priorities?: Priorities;
   /** Why it is made, as far as a comparison with the previous one does not tell it. */
   readonly causes?: readonly GenerationCause[];
   readonly number: number;
@@ -33,7 +38,9 @@ export interface GenerationPlan {
 export function planGeneration(plan: GenerationPlan): Generation {
   const { previous, number } = plan;
   assert(!previous || number > previous.number, `generation ${number} does not follow ${previous?.number}`);
-  const owners = assignOwners(plan.targets, plan.living.filter(isActive));
+  const sorted = plan.targets.toSorted((a, b) => compareText(a.id, b.id));
+  const ordered = inOrderOfPriority(sorted, plan.priorities ?? new Map());
+  const owners = assignOwnersInOrder(ordered, plan.living.filter(isActive));
   const planned: Generation = {
     datacenter: plan.datacenter,
     number,
@@ -43,15 +50,20 @@ export function planGeneration(plan: GenerationPlan): Generation {
     secondaries: plan.living
       .map(({ name, capacity, state = "active" }) => ({ name, capacity, ...(state !== "active" && { state }) }))
       .toSorted((a, b) => compareText(a.name, b.name)),
-    targets: plan.targets
-      .toSorted((a, b) => compareText(a.id, b.id))
-      .map((target) => ({ target, owner: owners.get(target.id) ?? "" })),
+    targets: sorted.map((target) => ({ target, owner: owners.get(target.id) ?? "" })),
   };
   return { ...planned, causes: causesOf(previous, planned, plan.causes) };
 }
 
 function isActive(secondary: GenerationSecondary): boolean {
   return stateOf(secondary) === "active";
+}
+
+/** The order within a priority is kept. */
+function inOrderOfPriority(targets: readonly Target[], priorities: Priorities): readonly Target[] {
+  const groups = Map.groupBy(targets, ({ job }) => priorities.get(job) ?? 0);
+  if (groups.size <= 1) return targets;
+  return [...groups].sort(([a], [b]) => b - a).flatMap(([, group]) => group);
 }
 
 /**
@@ -76,18 +88,40 @@ export function unassignedCount(generation: Generation): number {
   return generation.targets.reduce((count, { owner }) => count + (owner === "" ? 1 : 0), 0);
 }
 
-/** Why some targets have no owner, for a log line or a page; undefined when all have one. */
-export function unassignedReason(generation: Generation): string | undefined {
-  const unassigned = unassignedCount(generation);
-  if (unassigned === 0) return undefined;
-  const counted = `${unassigned} of ${generation.targets.length} targets have no owner`;
+/** Targets without an owner, by job; jobs that have none are not in it. */
+export function unassignedByJob(generation: Generation): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { owner, target } of generation.targets) {
+    if (owner === "") counts.set(target.job, (counts.get(target.job) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Of what a reason lists, this many are named. */
+const namedMax = 5;
+
+/** Why some targets have no owner, and of which jobs, for a log line or a page; undefined when all have one. */
+export function unassignedReason(generation: Generation, priorities: Priorities = new Map()): string | undefined {
+  const byJob = unassignedByJob(generation);
+  if (byJob.size === 0) return undefined;
+  const counted = `${unassignedCount(generation)} of ${generation.targets.length} targets have no owner`;
   if (generation.secondaries.length === 0) return `${counted}: no secondary lives`;
   const active = generation.secondaries.filter(isActive);
   if (active.length === 0) {
     const states = generation.secondaries.map((secondary) => `${secondary.name} is ${stateOf(secondary)}`);
-    return `${counted}: no living secondary takes any (${states.join(", ")})`;
+    return `${counted}: no living secondary takes any (${listed(states)})`;
   }
   const capacity = active.reduce((sum, secondary) => sum + secondary.capacity, 0);
-  const names = active.map(({ name }) => name).join(", ");
-  return `${counted}: the living secondaries (${names}) have room for ${capacity}; add one, or raise a capacity`;
+  const names = listed(active.map(({ name }) => name));
+  const priorityOf = (job: string) => priorities.get(job) ?? 0;
+  const jobs = [...byJob]
+    .sort(([a], [b]) => priorityOf(a) - priorityOf(b) || compareText(a, b))
+    .map(([job, count]) => `${count} of ${job} (priority ${priorityOf(job)})`);
+  const room = `the living secondaries (${names}) have room for ${capacity}`;
+  return `${counted}: ${room}; left out: ${listed(jobs)}; add a secondary, or raise a capacity`;
+}
+
+function listed(names: readonly string[]): string {
+  const more = names.length - namedMax;
+  return more > 0 ? `${names.slice(0, namedMax).join(", ")} and ${more} more` : names.join(", ");
 }

@@ -12,7 +12,7 @@ import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts"
 import type { LogPosition } from "#/lib/model/log.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
-import { planGeneration, sameAssignments } from "#/primary/assign.ts";
+import { type Priorities, planGeneration, sameAssignments } from "#/primary/assign.ts";
 
 /** How often what is wanted is held against what is: the time that a discovered change or a lost secondary may lie unseen. */
 const reviewMs = 200;
@@ -26,7 +26,8 @@ export interface GovernorParts {
   readonly lease: { readonly token: number; held(): boolean };
   readonly log: Pick<LogWriter, "append"> & Pick<LogReader, "info">;
   readonly targets: () => readonly Target[];
-  /** The same array as long as nothing changed; likewise `targets`. */
+  readonly priorities: () => Priorities;
+  /** The same array as long as nothing changed; likewise `targets` and `priorities`. */
   readonly living: () => readonly GenerationSecondary[];
   /** The newest generation read from the log, and how far this primary has read. */
   readonly generation: () => Generation | undefined;
@@ -50,7 +51,7 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
         if (!(await hasReadToTheEnd(parts))) continue;
         caughtUpToken = token;
       }
-      seen = [token, parts.generation(), parts.targets(), parts.living()];
+      seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living()];
       if (seen.every((each, i) => each === reviewed[i])) continue;
       reviewed = (await review(parts, token, signal)) ? seen : [];
     } catch (error) {
@@ -86,6 +87,7 @@ async function review(parts: GovernorParts, token: number, signal: AbortSignal):
     datacenter: parts.datacenter,
     previous,
     targets: parts.targets(),
+    priorities: parts.priorities(),
     living: parts.living(),
     number: (previous?.number ?? 0) + 1,
     token,

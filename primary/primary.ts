@@ -27,6 +27,7 @@ import { govern } from "#/primary/govern.ts";
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
+import { Unassigned } from "#/primary/unassigned.ts";
 import { type Datacenter, durationMs, type Primary, type Secondary, type Topology } from "#/topology/schema.ts";
 
 /** How often a primary tells the log that its data centre lives, and its peers how far it has come. */
@@ -153,6 +154,21 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       },
     }),
   );
+  const discovery = new Discovery({
+    datacenter,
+    topology: parts.topology,
+    baseDir: parts.topologyDir,
+    clock,
+    log,
+    metrics,
+    disk: parts.discoveryDisk,
+  });
+  const unassigned = new Unassigned({
+    primary: primary.name,
+    priorities: () => discovery.priorities(),
+    log,
+    metrics,
+  });
   const startedMs = clock.nowMs();
   const httpAddress = await http.start();
 
@@ -170,8 +186,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   opened.onGeneration((generation) => {
     assignments.publish(generation);
     metrics.set("heliograph_primary_generation", generation.number);
-    const unassigned = generation.targets.filter(({ owner }) => owner === "").length;
-    metrics.set("heliograph_primary_unassigned_targets", unassigned);
+    unassigned.tell(generation);
   });
   if (opened.generation) assignments.publish(opened.generation);
   opened.onHeartbeat(({ sentMs, origin }) => {
@@ -183,15 +198,6 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     if (heard.tier === "primary" && heard.replica !== primary.name) presence.peerHeard(heard.secondaries);
   });
 
-  const discovery = new Discovery({
-    datacenter,
-    topology: parts.topology,
-    baseDir: parts.topologyDir,
-    clock,
-    log,
-    metrics,
-    disk: parts.discoveryDisk,
-  });
   await discovery.start();
   // What this primary's own journal holds it knows before the first secondary asks, and before the network brings it back.
   safety.hear(present());
@@ -212,6 +218,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       lease,
       log: commitLog,
       targets: () => discovery.targets(),
+      priorities: () => discovery.priorities(),
       living: () => living,
       generation: () => opened.generation,
       position: () => opened.position,

@@ -44,11 +44,20 @@ export function assignOwners(
   targets: readonly RingTarget[],
   secondaries: readonly RingSecondary[],
 ): Map<string, string> {
+  const ordered = targets.toSorted((a, b) => compareText(a.id, b.id));
+  return assignOwnersInOrder(ordered, secondaries);
+}
+
+/** The same for targets in the order in which they choose: where room runs out, the last ones are left without an owner. */
+export function assignOwnersInOrder(
+  targets: readonly RingTarget[],
+  secondaries: readonly RingSecondary[],
+): Map<string, string> {
   const ring = new Ring(secondaries);
   const totalWeight = targets.reduce((sum, target) => sum + (target.weight ?? 1), 0);
   const room = ring.roomFor(totalWeight);
   const owners = new Map<string, string>();
-  for (const target of targets.toSorted((a, b) => compareText(a.id, b.id))) {
+  for (const target of targets) {
     const weight = target.weight ?? 1;
     const owner = ring.firstOf(target.id, (name) => room.get(name)! >= weight);
     if (owner !== "") room.set(owner, room.get(owner)! - weight);

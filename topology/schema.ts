@@ -150,6 +150,12 @@ export const scrapeConfig = z.strictObject({
     .array(relabelConfig)
     .default([])
     .describe("Rules that each scraped series' labels pass through before it is stored; they may drop it."),
+  priority: z
+    .int()
+    .min(-1000)
+    .max(1000)
+    .default(0)
+    .describe("Where room runs out, targets of a lower priority are left out first."),
   static_configs: z.array(staticConfig).default([]).describe("Targets that are written here."),
   file_sd_configs: z.array(fileSdConfig).default([]).describe("Targets that are written in files, which are watched."),
 });

@@ -349,8 +349,8 @@ export const metricTable = {
   heliograph_primary_unassigned_targets: {
     type: "gauge",
     tiers: ["primary"],
-    labels: [],
-    help: "Targets of the newest generation that have no owner because no secondary lives.",
+    labels: ["job"],
+    help: "Targets of the newest generation that have no owner, because no secondary lives or those that live have no room, by scrape config.",
   },
 
   heliograph_lease_held: {

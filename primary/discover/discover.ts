@@ -25,6 +25,7 @@ export class Discovery {
   readonly #log: Logger;
   readonly #metrics: Registry;
   readonly #onChange: (() => void)[] = [];
+  readonly #priorities: ReadonlyMap<string, number>;
   #targets: readonly Target[] = [];
   #started = false;
   #overflow = 0;
@@ -42,7 +43,9 @@ export class Discovery {
     const { topology, datacenter, baseDir, clock, log, metrics, disk } = options;
     this.#log = log;
     this.#metrics = metrics;
-    this.#sources = [...topology.scrape_configs, ...datacenter.scrape_configs].map((config) => {
+    const configs = [...topology.scrape_configs, ...datacenter.scrape_configs];
+    this.#priorities = new Map(configs.map((config) => [config.job_name, config.priority]));
+    this.#sources = configs.map((config) => {
       const job = jobOf(topology, datacenter, config);
       const onChange = () => this.#gather();
       const onError = () => metrics.add("heliograph_primary_discovery_errors_total", 1, { job: job.name });
@@ -62,6 +65,11 @@ export class Discovery {
   /** Distinct, sorted by id. The array is never changed; a new one stands for new content. */
   targets(): readonly Target[] {
     return this.#targets;
+  }
+
+  /** Of the scrape configs, by job; the same map as long as they stay as they are. */
+  priorities(): ReadonlyMap<string, number> {
+    return this.#priorities;
   }
 
   /** Called after `targets` has changed. */

@@ -1,9 +1,12 @@
 import t from "tap";
 import { contentId } from "#/lib/bytes/hash.ts";
+import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import type { Target } from "#/lib/model/target.ts";
+import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { planGeneration, sameAssignments, unassignedCount, unassignedReason } from "#/primary/assign.ts";
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { Unassigned } from "#/primary/unassigned.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 
 function target(index: number, edit: Partial<Target> = {}): Target {
@@ -108,7 +111,7 @@ t.test("targets beyond the capacity have no owner, and it is said why", async (t
   t.equal(unassignedCount(generation), 10);
   t.equal(
     unassignedReason(generation),
-    "10 of 100 targets have no owner: the living secondaries (s1, s2) have room for 90; add one, or raise a capacity",
+    "10 of 100 targets have no owner: the living secondaries (s1, s2) have room for 90; left out: 10 of node (priority 0); add a secondary, or raise a capacity",
   );
   t.equal(unassignedReason(plan({ living: [] })), "100 of 100 targets have no owner: no secondary lives");
   t.equal(unassignedReason(plan()), undefined);
@@ -166,6 +169,65 @@ t.test("a generation says why it was made", async (t) => {
   const cut = plan({ previous, number: 2, targets: many }).causes!;
   t.equal(cut.length, 16);
   t.same(cut.at(-1), { kind: "targets", subject: "j".repeat(120), count: 1 });
+});
+
+t.test("where room runs out, the lowest priority is left out, and within it the highest ids", async (t) => {
+  const jobs = ["batch", "node", "core"];
+  const mixed = targets.map((each, i) => ({ ...each, job: jobs[i % 3]! }));
+  const priorities = new Map([
+    ["batch", -1],
+    ["core", 10],
+  ]);
+  const living = [
+    { name: "s1", capacity: 30 },
+    { name: "s2", capacity: 20 },
+  ];
+  const generation = plan({ targets: mixed, living, priorities });
+  const ownerless = generation.targets.filter(({ owner }) => owner === "").map(({ target }) => target);
+  // 34 batch, 33 node, 33 core targets, and room for 50.
+  t.same(
+    jobs.map((job) => ownerless.filter((each) => each.job === job).length),
+    [34, 16, 0],
+  );
+  const nodes = generation.targets.filter(({ target }) => target.job === "node");
+  t.ok(nodes.slice(0, 17).every(({ owner }) => owner !== ""));
+  t.ok(nodes.slice(17).every(({ owner }) => owner === ""));
+  t.equal(
+    unassignedReason(generation, priorities),
+    "50 of 100 targets have no owner: the living secondaries (s1, s2) have room for 50; left out: 34 of batch (priority -1), 16 of node (priority 0); add a secondary, or raise a capacity",
+  );
+  t.same(plan({ targets: mixed.toReversed(), living: living.toReversed(), priorities }).targets, generation.targets);
+});
+
+t.test("a reason names a few jobs and secondaries, not all of a thousand", async (t) => {
+  const mixed = targets.map((each, i) => ({ ...each, job: `j${i % 7}` }));
+  const living = Array.from({ length: 8 }, (_, i) => ({ name: `s${i}`, capacity: 1 }));
+  const reason = unassignedReason(plan({ targets: mixed, living }))!;
+  t.match(reason, "the living secondaries (s0, s1, s2, s3, s4 and 3 more) have room for 8; left out: ");
+  t.match(reason, /left out: (\d+ of j\d \(priority 0\), ){4}\d+ of j\d \(priority 0\) and 2 more; add/);
+});
+
+t.test("who is left out is a metric by job, and is logged by who made the generation when it changes", async (t) => {
+  const metrics = createRegistry({ tier: "primary" });
+  const told: string[] = [];
+  const note = (fields: object, sentence: string) =>
+    void told.push(`${sentence} ${"reason" in fields ? fields.reason : ""}`);
+  const log: Logger = { ...silentLogger(), info: note, error: note };
+  const unassigned = new Unassigned({ primary: "p1", priorities: () => new Map(), log, metrics });
+  const left = (job: string) => metrics.get("heliograph_primary_unassigned_targets", { job });
+  unassigned.tell(plan());
+  t.same(told, []);
+  unassigned.tell(plan({ living: [{ name: "s1", capacity: 90 }] }));
+  unassigned.tell(plan({ living: [{ name: "s1", capacity: 90 }], number: 2 }));
+  t.equal(left("node"), 10);
+  t.equal(told.length, 1);
+  t.match(told[0], /^Some targets are not scraped: they have no owner. 10 of 100 targets have no owner: the living/);
+  unassigned.tell(plan());
+  t.equal(left("node"), 0);
+  t.equal(told[1], "Every target has an owner again. ");
+  unassigned.tell(plan({ living: [], primary: "p2" }));
+  t.equal(left("node"), 100);
+  t.equal(told.length, 2, "the peer says it");
 });
 
 t.test("a generation must follow the one before", async (t) => {

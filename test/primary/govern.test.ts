@@ -25,6 +25,7 @@ function governor() {
   };
   const log = { stream: "dc-fra-1-1", lastSequence: 3, hangs: false };
   const living = [{ name: "s1", capacity: 10 }];
+  const priorities = new Map<string, number>();
   const found = { targets: [makeTarget("http://a:9100/metrics")] };
   const done = govern(
     {
@@ -48,6 +49,7 @@ function governor() {
         }),
       },
       targets: () => found.targets,
+      priorities: () => priorities,
       living: () => living,
       generation: () => read.generation,
       position: () => read.position,

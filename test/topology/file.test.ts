@@ -79,6 +79,7 @@ t.test("a small right file has no problem, and defaults where nothing is said", 
     proxy_from_environment: false,
     follow_redirects: true,
     enable_compression: true,
+    priority: 0,
     static_configs: [{ targets: ["10.0.0.1:9100"], labels: {} }],
     file_sd_configs: [],
   });
@@ -129,6 +130,7 @@ t.test("a file of format version 1 is still read as it was then", async (t) => {
     proxy_from_environment: false,
     follow_redirects: true,
     enable_compression: true,
+    priority: 0,
     static_configs: [
       {
         targets: ["10.1.9.1:9115", "[2001:db8::9]:9115", "plain.example"],
