@@ -16,6 +16,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,
   "topology schema": async () => (await import("#/cli/topology/command.ts")).schema,
   secondary: async () => (await import("#/cli/tiers.ts")).secondary,
+  "secondary drain": async () => (await import("#/cli/secondary/command.ts")).drain,
+  "secondary undrain": async () => (await import("#/cli/secondary/command.ts")).undrain,
   primary: async () => (await import("#/cli/tiers.ts")).primary,
   global: async () => (await import("#/cli/tiers.ts")).global,
   fleet: async () => (await import("#/cli/fleet/command.ts")).fleet,

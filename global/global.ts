@@ -147,7 +147,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       datacenter: datacenter.name,
       dir: join(parts.dataDir, "journal", datacenter.name),
       head,
-      headRetentionMs: retentionMs,
+      headRetentionMs: () => retentionMs,
       disk: parts.disk,
       ...(parts.newDecoder && { newDecoder: parts.newDecoder }),
       clock,

@@ -15,7 +15,7 @@ const keepAliveMs = secondMs;
 export class Assignments {
   readonly #datacenter: string;
   readonly #primary: string;
-  readonly #secondaries: readonly string[];
+  readonly #secondaries: () => readonly string[];
   readonly #clock: Clock;
   readonly #wakers = new Set<() => void>();
   #generation: Generation | undefined;
@@ -23,7 +23,8 @@ export class Assignments {
   constructor(options: {
     readonly datacenter: string;
     readonly primary: string;
-    readonly secondaries: readonly string[];
+    /** Names of the data centre's secondaries, as the topology file has them now. */
+    readonly secondaries: () => readonly string[];
     readonly clock: Clock;
   }) {
     this.#datacenter = options.datacenter;
@@ -46,7 +47,7 @@ export class Assignments {
     peer: string | undefined,
     signal: AbortSignal,
   ): Promise<void> {
-    if (request.datacenter !== this.#datacenter || !this.#secondaries.includes(request.secondary)) {
+    if (request.datacenter !== this.#datacenter || !this.#secondaries().includes(request.secondary)) {
       throw new WireError(
         "refused",
         `${this.#primary}: no secondary "${request.secondary}" of data centre "${request.datacenter}" in the topology file`,

@@ -13,6 +13,7 @@ import type { LogPosition } from "#/lib/model/log.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { type Priorities, planGeneration, sameAssignments } from "#/primary/assign.ts";
+import { aheadMsOf } from "#/primary/moves.ts";
 
 /** How often what is wanted is held against what is: the time that a discovered change or a lost secondary may lie unseen. */
 const reviewMs = 200;
@@ -95,13 +96,14 @@ async function review(parts: GovernorParts, token: number, signal: AbortSignal):
     nowMs: parts.clock.nowMs(),
   });
   if (previous && sameAssignments(previous, planned)) return true;
+  const validFromMs = planned.validFromMs + aheadMsOf(previous, planned);
   if (!parts.lease.held() || parts.lease.token !== token) return true;
   await parts.log.append(
     {
       kind: "generation",
       origin: parts.primary,
       id: `generation/${parts.datacenter}/${planned.number}/${token}`,
-      payload: encodeGeneration(planned),
+      payload: encodeGeneration({ ...planned, validFromMs }),
     },
     signal,
   );

@@ -79,11 +79,15 @@ async function start(context: ProcessContext): Promise<Service> {
     }),
     leaseMs: leaseLengthMs(nats.replicas),
     incarnation: randomUUID(),
+    reread: async () => (await loadForProcess(context, (topology) => findPrimary(topology, name))).topology,
     serve: (handlers) => servePrimary({ listen: primary.grpc.listen, ...(tls && { tls }), handlers, log }),
   });
   return {
     healthy: () => running.healthy(),
     ready: () => running.ready(),
+    async reload() {
+      await running.reload();
+    },
     async close() {
       await running.close();
       await link.close();

@@ -26,7 +26,7 @@ export function presenceLeaseMs(shortestIntervalMs: number): number {
 
 export class Presence {
   readonly #clock: Clock;
-  readonly #leaseMs: number;
+  #leaseMs: number;
   /** By name, the monotonic time until which it counts as living; every configured secondary has an entry. */
   readonly #livesUntilMs: Map<string, number>;
   /** Those whose newest word came through the peer. */
@@ -47,6 +47,15 @@ export class Presence {
     this.#clock = options.clock;
     this.#leaseMs = options.leaseMs;
     this.#livesUntilMs = new Map(options.secondaries.map((name) => [name, Number.NEGATIVE_INFINITY]));
+  }
+
+  /** The topology says so now: whoever is new in it is heard from now on, and who is gone from it no longer counts. */
+  reconfigure(secondaries: readonly string[], leaseMs: number): void {
+    this.#leaseMs = leaseMs;
+    const names = new Set(secondaries);
+    for (const name of this.#livesUntilMs.keys()) if (!names.has(name)) this.#livesUntilMs.delete(name);
+    for (const name of names) if (!this.#livesUntilMs.has(name)) this.#livesUntilMs.set(name, Number.NEGATIVE_INFINITY);
+    this.#update();
   }
 
   /** A word of the secondary to this primary, `ageMs` ago. An older one than known changes nothing. */

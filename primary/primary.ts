@@ -24,11 +24,20 @@ import { Assignments } from "#/primary/assignments.ts";
 import { Discovery } from "#/primary/discover/discover.ts";
 import type { Disk as DiscoveryDisk } from "#/primary/discover/disk.ts";
 import { govern } from "#/primary/govern.ts";
+import {
+  type Drained,
+  drainSecondary,
+  type OperateParts,
+  type ReloadAnswer,
+  registerOperation,
+} from "#/primary/operate.ts";
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
+import { Standings } from "#/primary/standing.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
-import { type Datacenter, durationMs, type Primary, type Secondary, type Topology } from "#/topology/schema.ts";
+import { reloaded } from "#/topology/reload.ts";
+import { type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
 
 /** How often a primary tells the log that its data centre lives, and its peers how far it has come. */
 const heartbeatMs = secondMs;
@@ -59,6 +68,8 @@ export interface PrimaryParts {
   readonly leaseMs: number;
   /** Another one each time the process starts. */
   readonly incarnation: string;
+  /** Reads the topology file again. Throws StartRefused when it is wrong. */
+  readonly reread: () => Promise<Topology>;
   /** Begins to listen for secondaries. */
   readonly serve: (handlers: PrimaryHandlers) => Promise<{ readonly address: string; close(): Promise<void> }>;
 }
@@ -70,14 +81,19 @@ export interface RunningPrimary {
   readonly source: SampleSource;
   healthy(): string | undefined;
   ready(): string | undefined;
+  /** Goes on by the topology file as it is now, as far as that needs no restart. Never rejects. */
+  reload(): Promise<ReloadAnswer>;
+  drain(asked: { readonly name: string; readonly wanted: boolean; readonly force: boolean }): Promise<Drained>;
   close(): Promise<void>;
 }
 
 export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary> {
-  const { backChannel, clock, commitLog, datacenter, log, metrics, primary, random } = parts;
+  const { backChannel, clock, commitLog, log, metrics, primary, random } = parts;
   const stopping = new AbortController();
-  const secondaries = datacenter.secondaries.map(({ name }) => name);
-  const retentionMs = durationMs(datacenter.head_retention ?? parts.topology.head_retention);
+  /** As they are now: `reload` may bring others. */
+  let { datacenter, topology } = parts;
+  const secondaries = () => datacenter.secondaries.map(({ name }) => name);
+  const retentionMs = () => durationMs(datacenter.head_retention ?? topology.head_retention);
   let replica: Replica | undefined;
   let wasConnected = false;
   const readiness = () => {
@@ -102,7 +118,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
 
   const safety = new SafetyBook({
     primaries: datacenter.primaries.map(({ name }) => name),
-    globals: parts.topology.global.pair.map(({ name }) => name),
+    globals: topology.global.pair.map(({ name }) => name),
     clock,
   });
   const receiver = new Receiver({
@@ -118,11 +134,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   });
   commitLog.onLoss(() => receiver.startOver());
   const assignments = new Assignments({ datacenter: datacenter.name, primary: primary.name, secondaries, clock });
-  const presence = new Presence({ clock, secondaries, leaseMs: presenceLeaseMs(shortestIntervalMs(parts)) });
-  let living = livingOf(datacenter, presence);
-  presence.onChange(() => {
-    living = livingOf(datacenter, presence);
-  });
+  const leaseMs = () => presenceLeaseMs(shortestIntervalMs(topology, datacenter));
+  const presence = new Presence({ clock, secondaries: secondaries(), leaseMs: leaseMs() });
+  const standings = new Standings({ clock, presence, secondaries: datacenter.secondaries, cutOff: () => [] });
   const lease = new Lease({
     store: parts.leaseStore,
     holder: primary.name,
@@ -145,7 +159,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     async (): Promise<StatusAnswer> => ({
       status: "success",
       data: {
-        federation: parts.topology.federation,
+        federation: topology.federation,
         replica: primary.name,
         leader: lease.holder,
         nowMs: clock.nowMs(),
@@ -156,7 +170,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   );
   const discovery = new Discovery({
     datacenter,
-    topology: parts.topology,
+    topology,
     baseDir: parts.topologyDir,
     clock,
     log,
@@ -169,6 +183,15 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     log,
     metrics,
   });
+  const operation: OperateParts = {
+    primary: primary.name,
+    lease,
+    standings,
+    generation: () => replica?.generation,
+    reload: () => reload(),
+    clock,
+  };
+  registerOperation(http.app, operation);
   const startedMs = clock.nowMs();
   const httpAddress = await http.start();
 
@@ -185,10 +208,14 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   commitLog.remember(opened.reached());
   opened.onGeneration((generation) => {
     assignments.publish(generation);
+    standings.follow(generation);
     metrics.set("heliograph_primary_generation", generation.number);
     unassigned.tell(generation);
   });
-  if (opened.generation) assignments.publish(opened.generation);
+  if (opened.generation) {
+    assignments.publish(opened.generation);
+    standings.follow(opened.generation);
+  }
   opened.onHeartbeat(({ sentMs, origin }) => {
     if (origin === primary.name) lagMs = Math.max(0, clock.nowMs() - sentMs);
   });
@@ -219,7 +246,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       log: commitLog,
       targets: () => discovery.targets(),
       priorities: () => discovery.priorities(),
-      living: () => living,
+      living: () => standings.listFor(discovery.targets().length),
       generation: () => opened.generation,
       position: () => opened.position,
       clock,
@@ -236,7 +263,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     void heartbeat();
   });
   const trim = clock.every(trimMs, () => {
-    head.trim(clock.nowMs() - retentionMs);
+    head.trim(clock.nowMs() - retentionMs());
     safety.forgetFinished();
   });
 
@@ -314,7 +341,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
           lagMs: name === primary.name ? lagMs : heard ? ageMs : null,
         };
       }),
-      secondaries: secondaries.map((name) => ({ name, ageMs: ageOf(name), targets: owners.get(name) ?? 0 })),
+      secondaries: secondaries().map((name) => ({ name, ageMs: ageOf(name), targets: owners.get(name) ?? 0 })),
     };
   }
 
@@ -332,6 +359,37 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     return ages.length > 0 ? Math.min(...ages) : null;
   }
 
+  /** One after the other: what is read last counts. */
+  let reloading: Promise<unknown> = Promise.resolve();
+  function reload(): Promise<ReloadAnswer> {
+    const next = reloading.then(takeTopology);
+    reloading = next;
+    return next;
+  }
+
+  async function takeTopology(): Promise<ReloadAnswer> {
+    try {
+      const { topology: taken, waiting } = reloaded(topology, await parts.reread(), datacenter.name);
+      const own = taken.datacenters.find(({ name }) => name === datacenter.name)!;
+      topology = taken;
+      datacenter = own;
+      presence.reconfigure(secondaries(), leaseMs());
+      standings.reconfigure(own.secondaries);
+      metrics.set("heliograph_config_last_reload_successful", 1);
+      metrics.set("heliograph_config_last_reload_success_timestamp_seconds", clock.nowMs() / secondMs);
+      log.info({ waiting }, "The topology file was read again.");
+      return { waiting };
+    } catch (error) {
+      metrics.set("heliograph_config_last_reload_successful", 0);
+      const refused = error instanceof Error ? error.message : String(error);
+      log.error(
+        { reason: refused },
+        "The topology file was read again and is not taken over: everything stays as it was.",
+      );
+      return { refused, waiting: [] };
+    }
+  }
+
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
     beat.cancel();
@@ -341,6 +399,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     await server.close();
     await http.close();
     discovery.close();
+    standings.close();
+    presence.close();
     await Promise.all([reading, governing]);
     await opened.close();
   }
@@ -349,6 +409,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     source: head,
     healthy: () => undefined,
     ready: readiness,
+    reload,
+    drain: (asked) => drainSecondary(operation, asked),
     close() {
       closing ??= close();
       return closing;
@@ -360,12 +422,7 @@ function replaying(name: string): string {
   return `${name} is still replaying its journal; ask its peer, or ask again in a moment`;
 }
 
-function livingOf({ secondaries }: Datacenter, presence: Presence): readonly Secondary[] {
-  const names = new Set(presence.living());
-  return secondaries.filter(({ name }) => names.has(name));
-}
-
-function shortestIntervalMs({ datacenter, topology }: PrimaryParts): number {
+function shortestIntervalMs(topology: Topology, datacenter: Datacenter): number {
   const intervals = [...topology.scrape_configs, ...datacenter.scrape_configs].map((config) =>
     durationMs(config.scrape_interval ?? topology.scrape_defaults.scrape_interval),
   );

@@ -26,8 +26,8 @@ const retryMsMax = 1000;
 export interface ReceiverParts {
   readonly datacenter: string;
   readonly primary: string;
-  /** Names of the data centre's secondaries in the topology file. */
-  readonly secondaries: readonly string[];
+  /** Names of the data centre's secondaries, as the topology file has them now. */
+  readonly secondaries: () => readonly string[];
   readonly writer: LogWriter;
   readonly safety: SafetyBook;
   readonly clock: Clock;
@@ -141,7 +141,7 @@ export class Receiver {
         `${primary} is of data centre "${datacenter}", got a secondary of "${hello.datacenter}"`,
       );
     }
-    if (!secondaries.includes(hello.secondary)) {
+    if (!secondaries().includes(hello.secondary)) {
       throw new WireError(
         "refused",
         `${primary}: no secondary "${hello.secondary}" in the topology file of "${datacenter}"`,

@@ -66,7 +66,7 @@ export interface ReplicaOptions {
   /** May be shared by the replicas of several data centres. Whoever made it trims it. */
   readonly head: Head;
   /** What the head keeps; the journal keeps a little more. */
-  readonly headRetentionMs: number;
+  readonly headRetentionMs: () => number;
   readonly disk: Disk;
   /** A RunDecoder when absent. */
   readonly newDecoder?: NewDecoder;
@@ -553,7 +553,7 @@ export class Replica {
     const { clock, headRetentionMs, log } = this.#options;
     this.#layouts.sweep();
     try {
-      await this.#journal.trim(clock.nowMs() - headRetentionMs - readabilityMs);
+      await this.#journal.trim(clock.nowMs() - headRetentionMs() - readabilityMs);
     } catch (error) {
       log.warn({ cause: String(error) }, "Old segments of the journal could not be removed; trying again.");
     }

@@ -35,6 +35,11 @@ export interface Service {
   healthy(): string | undefined;
   /** Undefined once it can do its work, else what it waits for. */
   ready(): string | undefined;
+  /**
+   * Reads the topology file again and goes on by it, as far as that needs no restart; never rejects, and logs what came of it.
+   * Absent where everything needs one.
+   */
+  reload?(): Promise<void>;
   /** Gives up what it holds, writes what it has. */
   close(): Promise<void>;
 }
@@ -69,7 +74,7 @@ export async function runService(options: {
   const journal = options.env.JOURNAL_STREAM !== undefined;
   const log = createLogger({ fields: { tier: options.tier, name: parsed.name }, level: parsed.logLevel, journal });
   const ended = new Promise<number>((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => resolve(0));
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => resolve(0));
     process.on("uncaughtException", (error) => {
       log.error({ err: error }, "A bug ends this process; its supervisor should start it again.");
       resolve(1);
@@ -81,6 +86,11 @@ export async function runService(options: {
   });
 
   let service: Service | undefined;
+  // As daemons do: the file was changed. What has no terminal is never told by it that the terminal is gone.
+  process.on("SIGHUP", () => {
+    if (service?.reload) void service.reload();
+    else log.warn({}, "SIGHUP: this process takes a changed topology file at its next start.");
+  });
   const notifier = createNotifier({
     env: options.env,
     run: runCommand,

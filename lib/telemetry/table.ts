@@ -353,6 +353,19 @@ export const metricTable = {
     help: "Targets of the newest generation that have no owner, because no secondary lives or those that live have no room, by scrape config.",
   },
 
+  heliograph_config_last_reload_successful: {
+    type: "gauge",
+    tiers: ["primary", "secondary"],
+    labels: [],
+    help: "Whether the topology file was right when it was read again last.",
+  },
+  heliograph_config_last_reload_success_timestamp_seconds: {
+    type: "gauge",
+    tiers: ["primary", "secondary"],
+    labels: [],
+    help: "When the topology file was taken over last, without a restart.",
+  },
+
   heliograph_lease_held: {
     type: "gauge",
     tiers: replicas,

@@ -121,7 +121,7 @@ t.test("an empty segment does not mean that the ones before it were read", async
 t.test("of two generations with one number, secondaries get that of the newer lease", async (t) => {
   const clock = manualClock();
   const stop = new AbortController();
-  const assignments = new Assignments({ datacenter: "fra", primary: "p1", secondaries: ["s1"], clock });
+  const assignments = new Assignments({ datacenter: "fra", primary: "p1", secondaries: () => ["s1"], clock });
   const told: number[] = [];
   const served = assignments.serve(
     { datacenter: "fra", secondary: "s1", generation: 0 },

@@ -94,7 +94,7 @@ function primary() {
   const receiver = new Receiver({
     datacenter: "ams",
     primary: "p1",
-    secondaries: ["ams-s1"],
+    secondaries: () => ["ams-s1"],
     writer: {
       async append(request) {
         const failure = failures.shift();

@@ -304,17 +304,25 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
       });
       return;
     case "operator_capacity":
-    case "operator_drain": {
+    case "operator_remove": {
       const { name, datacenter } = machineOf("secondary");
       const others = world.machines.filter((each) => each.tier === "secondary" && each.datacenter === datacenter);
       const before = world.capacityOf(name);
       const left = others.reduce((sum, each) => sum + (each.name === name ? 0 : world.capacityOf(each.name)), 0);
       // The topology file must name one at least.
-      if (kind === "operator_drain" && left === 0) return;
-      tell(name);
+      if (kind === "operator_remove" && left === 0) return;
+      const by = how < 0.5 ? "reload" : "restart";
+      tell(`${name}, ${by}`);
       hit(kind);
-      world.changeCapacity(name, kind === "operator_drain" ? 0 : 1 + Math.floor(how * 10));
-      later(() => world.changeCapacity(name, before));
+      world.changeCapacity(name, kind === "operator_remove" ? 0 : 1 + Math.floor(how * 10), by);
+      later(() => world.changeCapacity(name, before, by));
+      return;
+    }
+    case "operator_drain": {
+      const { name } = machineOf("secondary");
+      tell(name);
+      world.drain(name, true, () => hit(kind));
+      later(() => world.drain(name, false));
       return;
     }
     default:

@@ -39,6 +39,7 @@ export const planned = [
   "target_layout",
   "operator_list",
   "operator_capacity",
+  "operator_remove",
   "operator_drain",
 ] as const;
 

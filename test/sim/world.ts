@@ -18,7 +18,7 @@ import { type Random, seededRandom } from "#/lib/random/random.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
 import type { PrimaryHandlers } from "#/lib/wire/session.ts";
-import { startPrimary } from "#/primary/primary.ts";
+import { type RunningPrimary, startPrimary } from "#/primary/primary.ts";
 import type { Fetcher } from "#/secondary/scrape/fetch.ts";
 import { startSecondary } from "#/secondary/secondary.ts";
 import { type StartShards, startShard } from "#/secondary/shard.ts";
@@ -40,6 +40,9 @@ const storyLinesMax = 4000;
 /** systemd's patience, much shortened. */
 const stopMsMax = 10_000;
 const rollEveryMs = 15_000;
+/** An operator who drains asks again for some minutes. */
+const drainAskMs = 5000;
+const drainTriesMax = 60;
 const leafDelayMs = 8;
 const logLimits = { bytesMax: 64 * MiB, ageMaxMs: 24 * 60 * minuteMs, replicas: 1 };
 
@@ -57,6 +60,8 @@ export interface Machine {
   starts: number;
   retry: Handle | undefined;
   source: SampleSource | undefined;
+  /** While it is a primary that runs. */
+  primary: RunningPrimary | undefined;
   ready: () => boolean;
 }
 
@@ -132,6 +137,7 @@ export class World {
       starts: 0,
       retry: undefined,
       source: undefined,
+      primary: undefined,
       ready: () => false,
     });
     const machines: Machine[] = [];
@@ -166,6 +172,7 @@ export class World {
     machine.ready = () => false;
     machine.running = undefined;
     machine.source = undefined;
+    machine.primary = undefined;
     const begun = this.#begin(machine, process);
     const keep = (running: { close(): Promise<void> }) => {
       if (machine.process === process) machine.running = running;
@@ -182,6 +189,7 @@ export class World {
   kill(machine: Machine): void {
     machine.process?.kill();
     machine.source = undefined;
+    machine.primary = undefined;
     machine.running = undefined;
     machine.ready = () => false;
     this.#doors.delete(machine.name);
@@ -201,17 +209,42 @@ export class World {
   }
 
   /**
-   * An operator gives a secondary another capacity in the topology file, or 0 to take it out, and restarts the primaries and
-   * globals in order, one after the other.
+   * An operator gives a secondary another capacity in the topology file, or 0 to take it out, and has the primaries read it
+   * again, or restarts primaries and globals in order, one after the other.
    */
-  changeCapacity(secondary: string, capacity: number): void {
+  changeCapacity(secondary: string, capacity: number, by: "reload" | "restart"): void {
     this.#capacities.set(secondary, capacity);
     this.#topology = topologyOf(this.shape, this.#capacities);
+    if (by === "reload") {
+      for (const { primary, process } of this.machines) process?.enter(() => void primary?.reload());
+      return;
+    }
     const readers = this.machines.filter(({ tier }) => tier !== "secondary");
     for (const [i, machine] of readers.entries()) {
       this.scheduler.after(i * rollEveryMs, () => this.stop(machine));
       this.scheduler.after(i * rollEveryMs + stopMsMax + 1, () => this.start(machine));
     }
+  }
+
+  /** An operator asks each primary that runs until one does it; not for ever. */
+  drain(secondary: string, wanted: boolean, onDone: () => void = () => {}): void {
+    const site = this.sites.find(({ datacenter }) => datacenter.secondaries.some(({ name }) => name === secondary))!;
+    const primaries = this.machines.filter((each) => each.tier === "primary" && each.datacenter === site.datacenter);
+    let done = false;
+    const asked = { name: secondary, wanted, force: true };
+    const ask = (tries: number) => {
+      if (done || tries === 0) return;
+      for (const { primary, process } of primaries) {
+        if (process?.paused !== false) continue;
+        void primary?.drain(asked).then(({ status }) => {
+          if (done || status !== 200) return;
+          done = true;
+          onDone();
+        });
+      }
+      this.scheduler.after(drainAskMs, () => ask(tries - 1));
+    };
+    ask(drainTriesMax);
   }
 
   /** As the topology file says now. */
@@ -271,7 +304,7 @@ export class World {
     const { log, metrics } = common;
     const link = this.#connect(process, site.log, "", this.links.get(`${machine.name}/log`)!);
     const { name } = datacenter;
-    return await startPrimary(
+    const running = await startPrimary(
       this.#plant.primary({
         ...common,
         topology,
@@ -295,12 +328,15 @@ export class World {
         leaseStore: openLeaseStore({ link, bucket: "heliograph", key: `primary-${name}`, replicas: 1 }),
         leaseMs: this.shape.leaseMs,
         incarnation: process.name,
+        reread: async () => this.#topology,
         serve: async (handlers: PrimaryHandlers) => {
           this.#doors.set(machine.name, { process, handlers });
           return { address: machine.name, close: async () => void this.#doors.delete(machine.name) };
         },
       }),
     );
+    machine.primary = running;
+    return running;
   }
 
   async #beginGlobal(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {

@@ -78,7 +78,7 @@ export async function openReplica({ disk, clock }: { readonly disk: Disk; readon
     datacenter: "paris",
     dir: "/journal",
     head: ownHead,
-    headRetentionMs: 120 * minuteMs,
+    headRetentionMs: () => 120 * minuteMs,
     disk,
     clock,
     log: silentLogger(),
