@@ -44,3 +44,19 @@ export interface RankedOutcome {
   readonly outcome: Outcome;
   readonly generation: number;
 }
+
+/** What became of a target's newest slot, as a replica read it. */
+export interface LastOutcome extends RankedOutcome {
+  readonly slot: number;
+  /** The slot's time when the scrape began within 10 ms of it, else when it began. */
+  readonly timestampMs: number;
+  readonly durationUs: number;
+  /** Stored. */
+  readonly samples: number;
+  /** The slots since then had this outcome too, as far as they are known. */
+  readonly sinceMs: number;
+  /** Of the last scrape that stored something; undefined before the first. */
+  readonly lastStoredMs: number | undefined;
+  /** The one that told it. */
+  readonly secondary: string;
+}

@@ -19,8 +19,10 @@ import type { Generation } from "#/lib/model/generation.ts";
 import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
 import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
+import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
+import { LastOutcomes } from "#/lib/replica/outcomes.ts";
 import {
   type Checkpoint,
   checkpointKind,
@@ -32,6 +34,7 @@ import {
 import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
 import type { ReceivedHeartbeat, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
 import { Tally } from "#/lib/replica/tally.ts";
+import { countPresent } from "#/lib/store/chunk.ts";
 import type { Head } from "#/lib/store/head.ts";
 import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
 
@@ -87,6 +90,7 @@ export class Replica {
   readonly #runParts: RunParts;
   readonly #layouts = new LayoutCache();
   readonly #tally: Tally;
+  readonly #outcomes = new LastOutcomes();
   readonly #entries: Readonly<Record<LogKind, Counter>>;
   readonly #problems: ReplicaProblem[] = [];
   readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
@@ -128,7 +132,7 @@ export class Replica {
       heartbeat: entriesOf("heartbeat"),
     };
     this.#runParts = {
-      decode: (decoder, batch) => this.#decode(decoder, batch),
+      decode: (decoder, batch, { secondary }) => this.#decode(decoder, batch, secondary),
       reread: (place) => this.#reread(place),
       newDecoder: (run) => newDecoder(run, { layoutOf: (id) => this.#layouts.get(id) }),
       onHole: (run) => this.#onHole(run),
@@ -172,6 +176,11 @@ export class Replica {
     return [...this.#problems, { code: failure.code, message: failure.message, atMs: this.#options.clock.nowMs() }];
   }
 
+  /** What became of the newest slot of a target, as far as the log was read; undefined when nothing was told of it. */
+  lastOutcome(id: string): LastOutcome | undefined {
+    return this.#outcomes.get(id);
+  }
+
   onGeneration(callback: (generation: Generation) => void): void {
     this.#generationCallbacks.push(callback);
   }
@@ -186,10 +195,17 @@ export class Replica {
   }
 
   summary(): ReplicaSummary {
-    const seen = this.#tally.summary();
+    const { up, down, lastStoredMs } = this.#outcomes;
     let missingBatches = 0;
     for (const run of this.#runs.values()) missingBatches += run.missing;
-    return { ...seen, targets: this.#generation?.targets.length ?? seen.up + seen.down, missingBatches };
+    return {
+      targets: this.#generation?.targets.length ?? up + down,
+      up,
+      down,
+      samplesPerSecond: this.#tally.samplesPerSecond(),
+      lastSampleMs: lastStoredMs,
+      missingBatches,
+    };
   }
 
   /**
@@ -395,12 +411,12 @@ export class Replica {
     }
   }
 
-  #decode(decoder: BatchDecoder, batch: Uint8Array): void {
+  #decode(decoder: BatchDecoder, batch: Uint8Array, secondary: string): void {
     const { metrics } = this.#options;
     let stored = 0;
     try {
       const decoded = decoder.decode(batch, (scrape) => {
-        stored += this.#takeScrape(scrape);
+        stored += this.#takeScrape(scrape, secondary);
       });
       // A replayed journal begins amid its runs: that the first minutes refer to what was trimmed is no news.
       if (!this.#replaying && decoded.unreadable > 0) {
@@ -417,10 +433,11 @@ export class Replica {
   }
 
   /** Returns the number of samples that the head did not have. */
-  #takeScrape(scrape: Scrape): number {
+  #takeScrape(scrape: Scrape, secondary: string): number {
     this.#layouts.add(scrape.layout);
-    if (this.#targetIds?.has(scrape.target.id) !== false) this.#tally.countScrape(scrape);
-    const outcome = this.#options.head.append(scrape);
+    const samples = countPresent(scrape.values, scrape.layout.rows.length);
+    if (this.#targetIds?.has(scrape.target.id) !== false) this.#outcomes.take(scrape, { samples, secondary });
+    const outcome = this.#options.head.append(scrape, samples);
     return outcome === "appended" || outcome === "merged" ? scrape.layout.rows.length : 0;
   }
 
@@ -450,7 +467,7 @@ export class Replica {
     if (known) {
       const ended = known.targets.map(({ target }) => target.id).filter((id) => !this.#targetIds!.has(id));
       this.#options.head.endTargets(ended, { timeMs: generation.validFromMs, generation: generation.number });
-      this.#tally.forget(ended);
+      this.#outcomes.forget(ended);
     }
     if (!this.#replaying) for (const callback of this.#generationCallbacks) callback(generation);
   }

@@ -28,7 +28,7 @@ export const holeHeartbeatsMax = 2 * 3600;
 
 export interface RunParts {
   /** Decodes into the head and counts; what cannot be decoded is counted too and never thrown. */
-  readonly decode: (decoder: BatchDecoder, batch: Uint8Array) => void;
+  readonly decode: (decoder: BatchDecoder, batch: Uint8Array, run: RunId) => void;
   /** The batch at that place of the journal; undefined when it was trimmed. */
   readonly reread: (place: JournalPlace) => Promise<Uint8Array | undefined>;
   readonly newDecoder: (run: RunId) => BatchDecoder;
@@ -109,14 +109,14 @@ export class ReplicaRun {
   async take(sequence: number, batch: Uint8Array, place: JournalPlace): Promise<void> {
     if (sequence === this.sequence + 1) {
       this.sequence = sequence;
-      this.#parts.decode((this.#decoder ??= this.#parts.newDecoder(this.id)), batch);
+      this.#parts.decode((this.#decoder ??= this.#parts.newDecoder(this.id)), batch, this.id);
       if (this.hasGap) await this.#closeGap();
       return;
     }
     this.#beyond.set(sequence, place);
     if (this.#ahead) {
       // One from within the hole, but not the next: it is decoded when the ones before it are there.
-      if (sequence > this.#ahead.sequence) this.#parts.decode(this.#ahead, batch);
+      if (sequence > this.#ahead.sequence) this.#parts.decode(this.#ahead, batch, this.id);
     } else if (this.#beyond.size > swappedMax) await this.#goAhead();
     if (this.#beyond.size > beyondMax) await this.#giveUp();
   }
@@ -172,6 +172,6 @@ export class ReplicaRun {
 
   async #reread(decoder: BatchDecoder, sequence: number): Promise<void> {
     const batch = await this.#parts.reread(this.#beyond.get(sequence)!);
-    if (batch && sequence > decoder.sequence) this.#parts.decode(decoder, batch);
+    if (batch && sequence > decoder.sequence) this.#parts.decode(decoder, batch, this.id);
   }
 }

@@ -70,8 +70,8 @@ export class Head implements SampleSource {
     return this.#floorMs;
   }
 
-  /** Copies what it keeps. */
-  append(scrape: Scrape): AppendOutcome {
+  /** Copies what it keeps. `samples` is how many values are there, for who has counted them. */
+  append(scrape: Scrape, samples = countPresent(scrape.values, scrape.layout.rows.length)): AppendOutcome {
     const { target, facts, layout, values, timestamps } = scrape;
     if (facts.timestampMs < this.#floorMs) {
       this.#metrics.add("heliograph_head_late_scrapes_total", 1, { result: "too_old" });
@@ -86,7 +86,7 @@ export class Head implements SampleSource {
     const held = this.#dictionary.hold(layout);
     held.chunks++;
     const outcome = timeline.place({
-      facts: encodeFacts(facts, countPresent(values, layout.rows.length)),
+      facts: encodeFacts(facts, samples),
       layout: held,
       values,
       timestamps,
