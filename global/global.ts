@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { PrimaryProbe, type ProbeFetch } from "#/global/probe.ts";
 import { DatacenterStates } from "#/global/state.ts";
-import { type Heard, statusOf } from "#/global/status.ts";
+import { assignedSourcesOf, type Heard, statusOf } from "#/global/status.ts";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
@@ -14,6 +14,7 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import { reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import type { StatusAnswer } from "#/lib/model/status.ts";
+import { registerAssignedPages } from "#/lib/page/assigned/routes.ts";
 import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import { registerPrometheusApi } from "#/lib/query/api.ts";
@@ -134,6 +135,9 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       }),
     }),
   );
+  const nowMs = () => clock.nowMs();
+  const view = { topology, server: name, replicas, heard, incomplete: replaying, nowMs };
+  registerAssignedPages(http.app, assignedSourcesOf(view), clock);
   await parts.web(http.app);
   const httpAddress = await http.start();
   log.info({ http: httpAddress }, "The global listens.");

@@ -4,8 +4,9 @@
 import type { FederationView } from "#/global/state.ts";
 import type { Heartbeat } from "#/lib/model/heartbeat.ts";
 import type { DatacenterStatus, FederationStatus, SecondaryStatus } from "#/lib/model/status.ts";
+import { type AssignedSources, type HeardByPrimary, newestWords, secondaryFacts } from "#/lib/page/assigned/source.ts";
 import type { Replica } from "#/lib/replica/replica.ts";
-import type { Datacenter, Topology } from "#/topology/schema.ts";
+import { addressOf, type Datacenter, type Topology } from "#/topology/schema.ts";
 
 /** The newest heartbeat of each primary of a data centre. */
 export interface Heard {
@@ -77,7 +78,6 @@ function primariesOf(
   });
 }
 
-/** A secondary's age is the least that a primary said, plus the age of what it said. */
 function secondariesOf(
   datacenter: Datacenter,
   heard: Heard,
@@ -86,15 +86,51 @@ function secondariesOf(
 ): readonly SecondaryStatus[] {
   const targets = new Map<string, number>();
   for (const { owner } of replica?.generation?.targets ?? []) targets.set(owner, (targets.get(owner) ?? 0) + 1);
-  const ages = new Map<string, number>();
-  for (const { payload, sentMs } of heard.heartbeats.values()) {
-    for (const { name, ageMs } of payload.secondaries) {
-      ages.set(name, Math.min(ages.get(name) ?? Number.POSITIVE_INFINITY, ageMs + Math.max(0, nowMs - sentMs)));
-    }
-  }
+  const words = newestWords(heardByPrimaries(heard, nowMs));
   return datacenter.secondaries.map(({ name }) => ({
     name,
-    ageMs: ages.get(name) ?? null,
+    ageMs: words.get(name)?.ageMs ?? null,
     targets: targets.get(name) ?? 0,
   }));
+}
+
+/** As each primary's newest heartbeat says. */
+function heardByPrimaries({ heartbeats }: Heard, nowMs: number): readonly HeardByPrimary[] {
+  return [...heartbeats.values()].map(({ payload: { replica, secondaries }, sentMs }) => ({
+    primary: replica,
+    ageMs: Math.max(0, nowMs - sentMs),
+    secondaries,
+  }));
+}
+
+/** Who scrapes what, in every data centre. */
+export function assignedSourcesOf(known: {
+  readonly topology: Topology;
+  readonly server: string;
+  readonly replicas: ReadonlyMap<string, Replica>;
+  readonly heard: ReadonlyMap<string, Heard>;
+  readonly incomplete: () => string | undefined;
+  readonly nowMs: () => number;
+}): AssignedSources {
+  return {
+    server: known.server,
+    incomplete: known.incomplete,
+    list: () =>
+      known.topology.datacenters.map(({ name, secondaries }) => ({
+        datacenter: name,
+        generation: () => known.replicas.get(name)?.generation,
+        last: (id) => known.replicas.get(name)?.lastOutcome(id),
+        secondaries: () =>
+          secondaryFacts(
+            secondaries.map((each) => ({
+              name: each.name,
+              capacity: each.capacity,
+              url: `http://${addressOf(each.http)}`,
+            })),
+            heardByPrimaries(known.heard.get(name) ?? { heartbeats: new Map() }, known.nowMs()),
+            known.replicas.get(name)?.generation,
+          ),
+        dropped: () => ({}),
+      })),
+  };
 }

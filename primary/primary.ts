@@ -12,6 +12,8 @@ import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import type { DatacenterStatus, StatusAnswer } from "#/lib/model/status.ts";
+import { registerAssignedPages } from "#/lib/page/assigned/routes.ts";
+import { newestWords } from "#/lib/page/assigned/source.ts";
 import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import { registerPrometheusApi } from "#/lib/query/api.ts";
@@ -36,6 +38,7 @@ import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
 import { Standings } from "#/primary/standing.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
+import { assignedSourcesOf, heardByPair } from "#/primary/view.ts";
 import { reloaded } from "#/topology/reload.ts";
 import { type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
 
@@ -192,6 +195,10 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     clock,
   };
   registerOperation(http.app, operation);
+  const heard = () => heardByPair(primary.name, receiver.connected(), safety);
+  const view = { primary: primary.name, datacenter: () => datacenter, replica: () => replica, heard, discovery };
+  const incomplete = () => (replica ? undefined : replaying(primary.name));
+  registerAssignedPages(http.app, assignedSourcesOf({ ...view, incomplete }), clock);
   const startedMs = clock.nowMs();
   const httpAddress = await http.start();
 
@@ -319,6 +326,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     const newest = replica?.lastHeartbeat;
     const connected = parts.logConnected();
     const reports = new Map(safety.reports().map((each) => [each.name, each]));
+    const words = newestWords(heard());
     return {
       name: datacenter.name,
       region: datacenter.region,
@@ -341,22 +349,12 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
           lagMs: name === primary.name ? lagMs : heard ? ageMs : null,
         };
       }),
-      secondaries: secondaries().map((name) => ({ name, ageMs: ageOf(name), targets: owners.get(name) ?? 0 })),
+      secondaries: secondaries().map((name) => ({
+        name,
+        ageMs: words.get(name)?.ageMs ?? null,
+        targets: owners.get(name) ?? 0,
+      })),
     };
-  }
-
-  /** Since either primary heard it, as far as is known here. */
-  function ageOf(secondary: string): number | null {
-    const here = receiver.connected().filter(({ name }) => name === secondary);
-    const there = safety
-      .reports()
-      .flatMap(({ report, ageMs }) =>
-        (report?.secondaries ?? [])
-          .filter(({ name }) => name === secondary)
-          .map((each) => ({ ageMs: each.ageMs + ageMs })),
-      );
-    const ages = [...here, ...there].map(({ ageMs }) => ageMs);
-    return ages.length > 0 ? Math.min(...ages) : null;
   }
 
   /** One after the other: what is read last counts. */

@@ -27,19 +27,25 @@ small{display:block;font-size:.92em;color:var(--dim)}small b,.labels b{font-weig
 .error{color:inherit}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .id,code{font:12.5px/1.5 ui-monospace,monospace}code span{color:var(--dim)}code b{font-weight:500;color:var(--ink)}
-.bad,.failing i,nav .failing b{color:var(--bad)}.missed i,nav .missed b,.partial i,nav .partial b{color:var(--odd)}.up i,nav .up b{color:var(--good)}.waiting i{color:var(--dim)}
+.bad,.failing i,nav .failing b,.unassigned i,nav .unassigned b{color:var(--bad)}.missed i,nav .missed b,.partial i,nav .partial b,.silent i,nav .silent b{color:var(--odd)}.up i,nav .up b{color:var(--good)}.waiting i{color:var(--dim)}
 nav .zero b{color:var(--dim)}header b.bad{color:var(--bad)}
 s{display:block;height:3px;border-radius:2px;background:var(--line);margin-top:.25rem;min-width:4.5rem;overflow:hidden}u{display:block;height:100%;background:var(--good)}s.slow u{background:var(--odd)}.failing s.slow u{background:var(--bad)}
 .pager{display:flex;gap:1.2rem;justify-content:center;margin:1.2rem 0;color:var(--dim);font-variant-numeric:tabular-nums}.pager span{opacity:.5}
+.note{margin:0 0 .8rem;flex-basis:100%}
+.owner{width:10rem}
+.owner,.slot{white-space:nowrap}
+.secondaries{width:auto;min-width:min(100%,52rem);margin-bottom:1.4rem}.secondaries td,.secondaries th{padding:.25rem 1.4rem .25rem 0}.secondaries .state,.secondaries .target{width:auto}.load{min-width:13rem;font-variant-numeric:tabular-nums}.load s{margin-bottom:.2rem}
 .none{padding:2.5rem 0;text-align:center;color:var(--dim)}
 details{margin-bottom:1rem}summary{cursor:pointer;color:var(--link)}ul{margin:.3rem 0;padding-left:1.2rem}
 .series td:first-child{width:48%}.series td:last-child{color:var(--dim)}
 @media(max-width:760px){body{padding:.8rem .9rem 2rem}header .links{margin-left:0;flex-basis:100%}
-.find{margin:0;flex-basis:100%;width:100%}input[type=search]{flex:1 1 0;width:0}select{flex:0 1 8rem}
+.find{margin:0;flex-basis:100%;width:100%;flex-wrap:wrap}input[type=search]{flex:1 1 9rem;width:0}select{flex:0 1 8rem}
 thead{display:none}table,tbody{display:block}
 tr{display:grid;grid-template-columns:auto auto 1fr auto;gap:.15rem 1rem;padding:.7rem 0;border-top:1px solid var(--line)}tr+tr td{border:0}td,td.target,td.state{padding:0;width:auto}
 td.target,td.state{grid-column:1/-1}.n{text-align:left}.n small{display:inline;margin-left:.35em}td.layout{grid-column:1/-1}td.layout a::before{content:"layout ";color:var(--dim);font:13px system-ui,sans-serif}td.layout small{display:inline;margin-left:.8em}.when small{display:block;margin:0}s{margin-top:.1rem}
 .samples::after{content:" samples";color:var(--dim)}.samples small::before{content:"("}.samples small::after{content:")"}
 td.samples,td.took,td.when,td.layout{font-size:.93em}tr.waiting td.samples,tr.waiting td.took,tr.failing td.samples,tr.missed td.samples,tr.missed td.took{display:none}
+td.owner::before{content:"scraped by ";color:var(--dim)}td.owner small{display:inline;margin-left:.6em}td.slot{grid-column:1/-1}td.owner{grid-column:1/-1;width:auto}tr.unassigned td.took,tr.unassigned td.samples,tr.silent td.took,tr.silent td.samples{display:none}
+table.secondaries{min-width:0;width:100%}.secondaries tr{display:flex;flex-wrap:wrap;padding:.5rem 0}.secondaries td,.secondaries td.state{padding:0}.secondaries td.load{flex-basis:100%}.secondaries td.fail::before{content:"failing ";color:var(--dim)}.secondaries td.to::before{content:"to ";color:var(--dim)}
 table.series tr{grid-template-columns:auto auto 1fr}.series td:first-child,.series td:last-child{grid-column:1/-1;width:auto}}
 `;

@@ -89,6 +89,12 @@ export class Discovery {
     return this.#sources.flatMap((source) => refusedOf(source).map((refused) => ({ ...refused, job: source.job })));
   }
 
+  /** Targets that relabelling dropped, by job; jobs that have none are left out. */
+  dropped(): Readonly<Record<string, number>> {
+    const counts = this.#sources.map((source) => [source.job, droppedOf(source)] as const);
+    return Object.fromEntries(counts.filter(([, count]) => count > 0));
+  }
+
   close(): void {
     for (const { files } of this.#sources) for (const file of files) file.close();
   }
@@ -107,8 +113,7 @@ export class Discovery {
       const labels = { job: source.job };
       this.#metrics.set("heliograph_primary_discovered_targets", byId.size - before, labels);
       this.#metrics.set("heliograph_primary_refused_targets", refusedOf(source).length, labels);
-      const dropped = source.files.reduce((sum, file) => sum + file.dropped(), source.static.dropped);
-      this.#metrics.set("heliograph_primary_dropped_targets", dropped, labels);
+      this.#metrics.set("heliograph_primary_dropped_targets", droppedOf(source), labels);
     }
     if (overflow > 0 && this.#overflow === 0) {
       this.#log.error(
@@ -130,4 +135,8 @@ export class Discovery {
 
 function refusedOf(source: JobSources): readonly RefusedTarget[] {
   return [...source.static.refused, ...source.files.flatMap((file) => file.refused())];
+}
+
+function droppedOf(source: JobSources): number {
+  return source.files.reduce((sum, file) => sum + file.dropped(), source.static.dropped);
 }

@@ -1,0 +1,55 @@
+// What a primary shows of its data centre: who scrapes what, by the newest generation that it read, and whom the pair hears.
+
+import type { AssignedSources, HeardByPrimary } from "#/lib/page/assigned/source.ts";
+import { secondaryFacts } from "#/lib/page/assigned/source.ts";
+import type { Replica } from "#/lib/replica/replica.ts";
+import { type Priorities, unassignedReason } from "#/primary/assign.ts";
+import type { SafetyBook } from "#/primary/safety.ts";
+import { addressOf, type Datacenter } from "#/topology/schema.ts";
+
+export interface PrimaryView {
+  readonly primary: string;
+  readonly datacenter: () => Datacenter;
+  /** Undefined while it is replayed. */
+  readonly replica: () => Replica | undefined;
+  readonly heard: () => readonly HeardByPrimary[];
+  readonly discovery: { dropped(): Readonly<Record<string, number>>; priorities(): Priorities };
+  readonly incomplete: () => string | undefined;
+}
+
+export function assignedSourcesOf(view: PrimaryView): AssignedSources {
+  return {
+    server: view.primary,
+    incomplete: view.incomplete,
+    list() {
+      const datacenter = view.datacenter();
+      const configured = datacenter.secondaries.map(({ capacity, http, name }) => ({
+        name,
+        capacity,
+        url: `http://${addressOf(http)}`,
+      }));
+      return [
+        {
+          datacenter: datacenter.name,
+          generation: () => view.replica()?.generation,
+          last: (id) => view.replica()?.lastOutcome(id),
+          secondaries: () => secondaryFacts(configured, view.heard(), view.replica()?.generation),
+          dropped: () => view.discovery.dropped(),
+          whyUnassigned: (generation) => unassignedReason(generation, view.discovery.priorities()),
+        },
+      ];
+    },
+  };
+}
+
+/** The streams that end at this primary, and what the other one's report said of its own. */
+export function heardByPair(
+  primary: string,
+  connected: HeardByPrimary["secondaries"],
+  safety: Pick<SafetyBook, "reports">,
+): readonly HeardByPrimary[] {
+  const reported = safety
+    .reports()
+    .map(({ ageMs, name, report }) => ({ primary: name, ageMs, secondaries: report?.secondaries ?? [] }));
+  return [{ primary, ageMs: 0, secondaries: connected }, ...reported];
+}
