@@ -12,6 +12,7 @@ import { nearest } from "#/topology/suggest.ts";
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import("#/cli/demo/command.ts")).demo,
   query: async () => (await import("#/cli/query/command.ts")).query,
+  targets: async () => (await import("#/cli/targets/command.ts")).targets,
   "topology check": async () => (await import("#/cli/topology/command.ts")).check,
   "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,
   "topology schema": async () => (await import("#/cli/topology/command.ts")).schema,

@@ -45,7 +45,7 @@ tr{display:grid;grid-template-columns:auto auto 1fr auto;gap:.15rem 1rem;padding
 td.target,td.state{grid-column:1/-1}.n{text-align:left}.n small{display:inline;margin-left:.35em}td.layout{grid-column:1/-1}td.layout a::before{content:"layout ";color:var(--dim);font:13px system-ui,sans-serif}td.layout small{display:inline;margin-left:.8em}.when small{display:block;margin:0}s{margin-top:.1rem}
 .samples::after{content:" samples";color:var(--dim)}.samples small::before{content:"("}.samples small::after{content:")"}
 td.samples,td.took,td.when,td.layout{font-size:.93em}tr.waiting td.samples,tr.waiting td.took,tr.failing td.samples,tr.missed td.samples,tr.missed td.took{display:none}
-td.owner::before{content:"scraped by ";color:var(--dim)}td.owner small{display:inline;margin-left:.6em}td.slot{grid-column:1/-1}td.owner{grid-column:1/-1;width:auto}tr.unassigned td.took,tr.unassigned td.samples,tr.silent td.took,tr.silent td.samples{display:none}
+td.owner::before{content:"scraped by ";color:var(--dim)}td.owner small{display:inline;margin-left:.6em}td.slot{grid-column:1/-1}td.owner{grid-column:1/-1;width:auto;white-space:normal}tr.unassigned td.took,tr.unassigned td.samples,tr.silent td.took,tr.silent td.samples{display:none}
 table.secondaries{min-width:0;width:100%}.secondaries tr{display:flex;flex-wrap:wrap;padding:.5rem 0}.secondaries td,.secondaries td.state{padding:0}.secondaries td.load{flex-basis:100%}.secondaries td.fail::before{content:"failing ";color:var(--dim)}.secondaries td.to::before{content:"to ";color:var(--dim)}
 table.series tr{grid-template-columns:auto auto 1fr}.series td:first-child,.series td:last-child{grid-column:1/-1;width:auto}}
 `;

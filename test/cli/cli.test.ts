@@ -13,6 +13,7 @@ import { heliograph, launcher, projectRoot } from "#/test/support/command.ts";
 const commands = [
   ["demo"],
   ["query"],
+  ["targets"],
   ["topology", "check"],
   ["topology", "nats"],
   ["topology", "schema"],
@@ -83,6 +84,8 @@ t.test("what is not known is refused with exit code 2 and the nearest that is", 
     [["query", "up", "--step", "5s"], /--step needs --start: only a range has it/],
     [["query", "up", "--start", "yesterday"], /--start: expected Unix seconds, .* got "yesterday"/],
     [["query", "up", "--json=yes"], /--json takes no value, got "yes"/],
+    [["targets", "--show", "failed"], /--show: expected one of failing, .* got "failed"/],
+    [["targets", "--limit", "-1"], /--limit: expected a whole number from 0 to \d+, got "-1"/],
     [["demo", "--interval", "soon"], /--interval: expected a duration such as 500ms, 5s or 1m30s, got "soon"/],
     [["topology", "nats", "x.yaml"], /say which: --hub, or --datacenter NAME/],
     [

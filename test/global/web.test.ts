@@ -1,14 +1,14 @@
-import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fastify from "fastify";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import t from "tap";
 import { build } from "vite";
 import { registerWeb } from "#/global/web/serve.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
-import { type FakeApi, startFakeApi } from "#/test/support/fake-api.ts";
+import { launchBrowser, openPage, withBrowser } from "#/test/support/browser.ts";
+import { startFakeApi } from "#/test/support/fake-api.ts";
 
 const root = join(import.meta.dirname, "../..");
 const dir = await mkdtemp(join(tmpdir(), "heliograph-web-"));
@@ -55,21 +55,9 @@ t.test("a page that was not built says so at its address, and the rest works", a
   t.equal((await app.inject("/alertmanager/api/v2/status")).statusCode, 404);
 });
 
-const browserPath = "/usr/bin/chromium";
-const options = existsSync(browserPath) ? {} : { skip: `no browser at ${browserPath}` };
-
-t.test("in a real browser", options, async (t) => {
+t.test("in a real browser", withBrowser, async (t) => {
   const api = await startFakeApi({ dir });
-  const browser = await chromium.launch({
-    executablePath: browserPath,
-    args: [
-      "--no-sandbox",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--no-first-run",
-    ],
-  });
+  const browser = await launchBrowser();
   t.teardown(async () => {
     await browser.close();
     await api.close();
@@ -77,7 +65,7 @@ t.test("in a real browser", options, async (t) => {
 
   await t.test("each data centre stands there with its state, targets and primaries", async (t) => {
     api.scene = "dark";
-    const { page, troubles } = await open(browser, api, "/");
+    const { page, troubles } = await openPage(browser, api.url, "/");
     const row = (name: string) => page.locator(`#dc-${name}`).innerText();
     await page.locator("#dc-fra-1").waitFor();
     t.equal(await page.locator("h1").innerText(), "edge-fleet");
@@ -99,7 +87,7 @@ t.test("in a real browser", options, async (t) => {
 
   await t.test("Enter runs the query, and its address shows the same to whoever it is given to", async (t) => {
     api.scene = "calm";
-    const { page, troubles } = await open(browser, api, "/");
+    const { page, troubles } = await openPage(browser, api.url, "/");
     await page.locator(".graph canvas").waitFor();
     await page.locator("h1").click();
     await page.keyboard.press("/");
@@ -109,7 +97,7 @@ t.test("in a real browser", options, async (t) => {
     await page.getByText("300 series, 200 listed, 50 drawn").waitFor();
     await page.getByRole("radio", { name: "2h" }).check({ force: true });
     await page.waitForURL(/\?q=wide&range=2h$/);
-    const { page: other } = await open(browser, api, page.url().slice(api.url.length));
+    const { page: other } = await openPage(browser, api.url, page.url().slice(api.url.length));
     await other.getByText("300 series, 200 listed, 50 drawn").waitFor();
     t.equal(await other.getByLabel("PromQL expression").inputValue(), "wide");
     t.equal(await other.getByRole("radio", { name: "2h" }).isChecked(), true);
@@ -125,7 +113,7 @@ t.test("in a real browser", options, async (t) => {
   await t.test(
     "the server's own text is shown for a query that it refuses, and a scalar and nothing are answers",
     async (t) => {
-      const { page } = await open(browser, api, "/?q=bad(");
+      const { page } = await openPage(browser, api.url, "/?q=bad(");
       const error = page.locator(".error");
       await error.waitFor();
       t.equal(
@@ -143,7 +131,7 @@ t.test("in a real browser", options, async (t) => {
   );
 
   await t.test("pointing at the graph shows the values of that time, and a row chosen is drawn alone", async (t) => {
-    const { page, troubles } = await open(browser, api, "/?q=up&range=1h");
+    const { page, troubles } = await openPage(browser, api.url, "/?q=up&range=1h");
     await page.locator(".graph canvas").waitFor();
     const head = page.locator(".head.number");
     t.equal(await head.innerText(), "now");
@@ -159,7 +147,7 @@ t.test("in a real browser", options, async (t) => {
   });
 
   await t.test("when the page loses its server it says so, with the age of what it shows, and recovers", async (t) => {
-    const { page } = await open(browser, api, "/");
+    const { page } = await openPage(browser, api.url, "/");
     await page.locator("#dc-ams-1").waitFor();
     await page.route("**/api/**", (route) => route.abort());
     const banner = page.locator(".banner.lost");
@@ -176,7 +164,7 @@ t.test("in a real browser", options, async (t) => {
 
   await t.test("it fits a phone and a desk, in light and in dark", async (t) => {
     api.scene = "dark";
-    const { page, troubles } = await open(browser, api, "/?q=gaps");
+    const { page, troubles } = await openPage(browser, api.url, "/?q=gaps");
     await page.locator(".graph canvas").waitFor();
     for (const width of [390, 920, 1400]) {
       await page.setViewportSize({ width, height: 900 });
@@ -191,25 +179,6 @@ t.test("in a real browser", options, async (t) => {
     await page.close();
   });
 });
-
-/** Opens a page and collects what must not happen: errors, and requests to anywhere else. */
-async function open(browser: Browser, api: FakeApi, path: string): Promise<{ page: Page; troubles: string[] }> {
-  const page = await browser.newPage({
-    viewport: { width: 1400, height: 900 },
-    colorScheme: "light",
-  });
-  page.setDefaultTimeout(8000);
-  const troubles: string[] = [];
-  page.on("pageerror", (error) => troubles.push(error.message));
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning") troubles.push(message.text());
-  });
-  page.on("request", (request) => {
-    if (!request.url().startsWith(`${api.url}/`)) troubles.push(request.url());
-  });
-  await page.goto(api.url + path);
-  return { page, troubles };
-}
 
 async function ask(page: Page, expr: string): Promise<void> {
   await page.getByLabel("PromQL expression").fill(expr);

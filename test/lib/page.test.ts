@@ -1,86 +1,16 @@
 // Who scrapes what, as primaries and globals show it: from generations and outcomes that are written out here.
 
-import fastify from "fastify";
 import t from "tap";
-
-import type { Clock } from "#/lib/clock/clock.ts";
-import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
-import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { AssignedAnswer, AssignedSummary } from "#/lib/page/assigned/answer.ts";
-import { registerAssignedPages } from "#/lib/page/assigned/routes.ts";
-import { type AssignedSource, type HeardByPrimary, secondaryFacts } from "#/lib/page/assigned/source.ts";
+import type { AssignedSource } from "#/lib/page/assigned/source.ts";
+import { assignedApp, type GivenOutcome, mixed, nowMs, type Row, sourceOf } from "#/test/support/assigned.ts";
 import type { Teardown } from "#/test/support/sockets.ts";
 import { makeTarget } from "#/test/support/targets.ts";
 
-/** 2024-05-01T12:00:00Z */
-const nowMs = 1_714_564_800_000;
-
-interface Given extends Partial<LastOutcome> {
-  readonly owner?: string;
-}
-
-/** Without an outcome nothing was told of it. */
-type Row = readonly [target: Target, given?: Given];
-
-function sourceOf(
-  rows: readonly Row[],
-  {
-    datacenter = "fra",
-    heard = [{ primary: "p1", ageMs: 0, secondaries: ["s1", "s2"].map((name) => ({ name, ageMs: 400 })) }],
-    secondaries = [
-      { name: "s1", capacity: 5 },
-      { name: "s2", capacity: 5 },
-    ],
-  }: {
-    readonly datacenter?: string;
-    readonly heard?: readonly HeardByPrimary[];
-    readonly secondaries?: readonly GenerationSecondary[];
-  } = {},
-): AssignedSource {
-  const lasts = new Map<string, LastOutcome>();
-  for (const [target, { outcome, ...given } = {}] of rows) {
-    if (!outcome) continue;
-    lasts.set(target.id, {
-      outcome,
-      generation: 3,
-      slot: 1_714_564_797,
-      timestampMs: nowMs - 1500,
-      durationUs: 12_500,
-      samples: 0,
-      sinceMs: nowMs - 60_000,
-      lastStoredMs: undefined,
-      secondary: given.owner ?? "s1",
-      ...given,
-    });
-  }
-  const generation: Generation = {
-    datacenter,
-    number: 4,
-    token: 1,
-    primary: "p1",
-    validFromMs: nowMs - 3000,
-    secondaries,
-    targets: rows
-      .map(([target, { owner = "s1" } = {}]) => ({ target, owner }))
-      .sort((a, b) => (a.target.id < b.target.id ? -1 : 1)),
-  };
-  const configured = ["s1", "s2", "s3"].map((name) => ({ name, capacity: 5, url: `http://${name}:9100` }));
-  return {
-    datacenter,
-    generation: () => generation,
-    last: (id) => lasts.get(id),
-    secondaries: () => secondaryFacts(configured, heard, generation),
-    dropped: () => ({ node: 7 }),
-  };
-}
-
 function serve(t: Teardown, sources: readonly AssignedSource[], incomplete?: string) {
-  const app = fastify();
-  t.teardown(() => app.close());
-  const clock = { nowMs: () => nowMs } as Clock;
-  registerAssignedPages(app, { server: "p1", list: () => sources, incomplete: () => incomplete }, clock);
+  const app = assignedApp(t, sources, incomplete);
   const get = async (path: string) => {
     const { body, headers, statusCode } = await app.inject(path);
     return { body, headers, statusCode };
@@ -99,20 +29,6 @@ interface Answer {
   };
 }
 
-const mixed: readonly Row[] = [
-  [makeTarget("http://up/"), { outcome: "stored", samples: 2, owner: "s2", lastStoredMs: nowMs - 1500 }],
-  [makeTarget("http://slow/"), { outcome: "stored", samples: 9, durationUs: 400_000 }],
-  [makeTarget("http://new/", { job: "other" })],
-  [makeTarget("http://partial/"), { outcome: "partial", samples: 5 }],
-  [makeTarget("http://missed/"), { outcome: "missed_down" }],
-  [makeTarget("http://silent/"), { outcome: "stored", samples: 3, timestampMs: nowMs - 7000, secondary: "s3" }],
-  [makeTarget("http://nobody/"), { owner: "" }],
-  [
-    makeTarget("http://down/", { labels: labelsOf({ job: "node", instance: "down", rack: "R2" }) }),
-    { outcome: "failed_connect", lastStoredMs: nowMs - 600_000, owner: "s2" },
-  ],
-];
-
 t.test("a target's answer has everything that Prometheus tells of one, and who scrapes it beside it", async (t) => {
   const target = makeTarget("https://db-1:9104/probe?target=a%26b", {
     job: "mysql",
@@ -120,7 +36,7 @@ t.test("a target's answer has everything that Prometheus tells of one, and who s
     intervalMs: 90_000,
     timeoutMs: 10_000,
   });
-  const given: Given = {
+  const given: GivenOutcome = {
     outcome: "failed_connect",
     owner: "s2",
     secondary: "s1",

@@ -5,6 +5,7 @@
 // nowhere as a whole.
 
 import { setImmediate } from "node:timers/promises";
+import type { Outcome } from "#/lib/model/outcome.ts";
 import { slotAt, slotTimeMs } from "#/lib/model/target.ts";
 import type { Row, Selection } from "#/lib/page/assigned/select.ts";
 import {
@@ -27,7 +28,7 @@ export interface AssignedFacts {
   readonly datacenter: string;
   readonly condition: Condition;
   /** Of the last slot that had one; null before the first, as are the next ones. */
-  readonly outcome: string | null;
+  readonly outcome: Outcome | null;
   /** The slots since then had that outcome too. */
   readonly since: string | null;
   readonly slot: number | null;
