@@ -7,9 +7,17 @@ import t from "tap";
 import { crc32 } from "#/lib/bytes/hash.ts";
 import { BadBatch, readBatchHeader, sealBatch } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
-import { BadGeneration, decodeGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
+import {
+  BadGeneration,
+  decodeGeneration,
+  encodeDelta,
+  encodeGeneration,
+  readGeneration,
+  readGenerationHeader,
+} from "#/lib/codec/generation.ts";
 import { layoutEntry, readLayouts } from "#/lib/codec/layout.ts";
 import { checkColumn, Reference, readColumn } from "#/lib/codec/values.ts";
+import { applyDelta, diffGenerations, type GenerationDelta } from "#/lib/model/delta.ts";
 import { causeKinds, type Generation, partOf } from "#/lib/model/generation.ts";
 import type { HttpSettings } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
@@ -20,6 +28,7 @@ import { testRun, type WrittenScrape, written, writtenValues } from "#/test/supp
 import {
   type GoldenBatch,
   goldenBytes,
+  goldenDelta,
   goldenGeneration,
   goldenHttpGeneration,
   goldenJson,
@@ -39,6 +48,7 @@ const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
 const httpGeneration = goldenBytes("generation-v1-http.bin");
 const limitGeneration = goldenBytes("generation-v1-limit.bin");
 const statesGeneration = goldenBytes("generation-v1-states.bin");
+const delta = goldenBytes("generation-v1-delta.bin");
 const refuseBatch = (code: BadBatch["code"], offset: number, message: string) => new BadBatch(code, offset, message);
 
 t.test("the batches of version 1 mean what they meant", (t) => {
@@ -106,6 +116,57 @@ t.test("states of secondaries and causes in a generation of version 1 mean what 
   t.end();
 });
 
+t.test("a difference between generations of version 1 means what it meant, and only where it belongs", (t) => {
+  const read = readGeneration(delta) as GenerationDelta;
+  const { base, next } = goldenDelta();
+  t.same(read, goldenJson("generation-v1-delta.json"));
+  t.same(read.removed, [1]);
+  t.same(read.moved, [{ owner: "dc1-s3", places: [2] }]);
+  t.same(
+    read.targets.map(({ target }) => target.id[0]),
+    ["1", "3"],
+  );
+  t.same(applyDelta(base, read), next);
+  t.same(readGenerationHeader(delta), {
+    datacenter: "dc1",
+    primary: "dc1-p2",
+    number: 43,
+    token: 9,
+    validFromMs: 1_725_000_007_000,
+    base: { number: 42, token: 7, validFromMs: 1_725_000_000_000 },
+  });
+  t.same(Object.keys(readGenerationHeader(generation)), ["datacenter", "primary", "number", "token", "validFromMs"]);
+  for (const edit of [{ number: 41 }, { token: 8 }, { validFromMs: 1 }, { datacenter: "dc2" }]) {
+    t.throws(() => applyDelta({ ...base, ...edit }, read), { name: "DeltaError", code: "unknown_base" });
+  }
+  const without = { ...base, targets: base.targets.slice(0, 2) };
+  const owned = { ...base, targets: base.targets.map((each) => ({ ...each, owner: "dc1-s9" })) };
+  t.throws(() => applyDelta(without, read), { code: "wrong_result", message: /expected places below 2, .*got 2$/ });
+  t.throws(() => applyDelta(owned, diffGenerations(base, base)), {
+    code: "wrong_result",
+    message: /expected 3 targets with the checksum [0-9a-f]{8}, got 3 with [0-9a-f]{8}$/,
+  });
+  const twice = { ...read, moved: [{ owner: "dc1-s3", places: [1, 2] }] };
+  t.throws(() => applyDelta(base, twice), { code: "wrong_result", message: /each once, got 1$/ });
+  t.throws(() => applyDelta(base, { ...read, removed: [] }), {
+    code: "wrong_result",
+    message: /expected 3 targets with the checksum [0-9a-f]{8}, got 4$/,
+  });
+  t.end();
+});
+
+t.test("a difference that changes nothing takes the base's own list, and few bytes", (t) => {
+  const { base } = goldenDelta();
+  const same = diffGenerations(base, { ...goldenGeneration(), number: 44 });
+  t.same([same.removed, same.moved, same.targets], [[], [], []]);
+  const bytes = encodeDelta(same);
+  t.ok(bytes.length < 130, `${bytes.length} bytes`);
+  const next = applyDelta(base, readGeneration(bytes) as GenerationDelta);
+  t.equal(next.number, 44);
+  t.equal(next.targets, base.targets);
+  t.end();
+});
+
 t.test("cardinality limits in a generation of version 1 mean what they meant", (t) => {
   t.same(decodeGeneration(limitGeneration), goldenJson("generation-v1-limit.json"));
   t.same(goldenJson("generation-v1-limit.json"), goldenLimitGeneration());
@@ -145,7 +206,7 @@ t.test("a mutated batch is refused or read, within bounds, and what is refused c
   t.end();
 });
 
-const generations = [generation, relabelGeneration, httpGeneration, limitGeneration, statesGeneration];
+const generations = [generation, relabelGeneration, httpGeneration, limitGeneration, statesGeneration, delta];
 
 t.test("a mutated generation is refused or read, within bounds", (t) => {
   const random = seededRandom(seed);
@@ -153,7 +214,7 @@ t.test("a mutated generation is refused or read, within bounds", (t) => {
   for (let i = 0; i < 4000; i++) {
     const broken = mutated(generations[i % generations.length]!, random.below);
     try {
-      decodeGeneration(broken);
+      readGeneration(broken);
       codes.read = (codes.read ?? 0) + 1;
     } catch (error) {
       if (!(error instanceof BadGeneration) || error.message.length > 1000) throw error;
@@ -394,6 +455,32 @@ t.test("any generation comes back, and so does each secondary's part of it", (t)
     { seed },
   );
   t.pass("a hundred generations");
+  fc.assert(
+    fc.property(
+      generation.filter(({ number }) => number > 0),
+      generation,
+      fc.array(fc.nat(3)),
+      (base, other, fates) => {
+        // As it is, gone, moved, or scraped otherwise; and all that the other one has.
+        const kept = base.targets.flatMap((assigned, i) => {
+          if (fates[i] === 1) return [];
+          const owner = fates[i] === 2 ? "s3" : assigned.owner;
+          const timeoutMs = assigned.target.timeoutMs + (fates[i] === 3 ? 1 : 0);
+          return [{ owner, target: { ...assigned.target, timeoutMs } }];
+        });
+        const ids = new Set(kept.map(({ target }) => target.id));
+        const targets = [...kept, ...other.targets.filter(({ target }) => !ids.has(target.id))];
+        targets.sort((a, b) => (a.target.id < b.target.id ? -1 : 1));
+        const next = { ...other, datacenter: base.datacenter, targets };
+        return [next, base, partOf(next, "s1")].every((next) => {
+          const applied = applyDelta(base, readGeneration(encodeDelta(diffGenerations(base, next))) as GenerationDelta);
+          return JSON.stringify(sorted(applied)) === JSON.stringify(sorted(next));
+        });
+      },
+    ),
+    { seed },
+  );
+  t.pass("and a hundred differences");
   t.end();
 });
 
@@ -417,8 +504,13 @@ t.test("a generation based on another, or beyond a message of the log, is refuse
   based[headerEnd - 4] = 41;
   t.throws(() => decodeGeneration(sealed(based, generation.subarray(headerEnd, -4))), {
     name: "BadGeneration",
+    code: "bad_structure",
+    message: /^bad_structure at offset 31: header: /,
+  });
+  t.throws(() => decodeGeneration(delta), {
+    name: "BadGeneration",
     code: "bad_version",
-    message: /expected a full generation, got one based on 41/,
+    message: /expected a full generation, got one based on 42/,
   });
   const random = seededRandom(seed);
   const noise = () => Array.from({ length: 40 }, () => String.fromCharCode(33 + random.below(90))).join("");

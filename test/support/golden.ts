@@ -5,7 +5,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { RunEncoder } from "#/lib/codec/encode.ts";
-import { encodeGeneration } from "#/lib/codec/generation.ts";
+import { encodeDelta, encodeGeneration } from "#/lib/codec/generation.ts";
+import { diffGenerations } from "#/lib/model/delta.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { httpSettingsOf } from "#/lib/model/http.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
@@ -316,6 +317,36 @@ export function goldenStatesGeneration(): Generation {
   };
 }
 
+/** Version 1's difference: one target went, one moved, one is scraped otherwise, one came. */
+export function goldenDelta(): { readonly base: Generation; readonly next: Generation } {
+  const base = goldenGeneration();
+  const [first, second, third] = base.targets as [AssignedTarget, AssignedTarget, AssignedTarget];
+  const changed = { owner: first.owner, target: { ...first.target, intervalMs: 30_000 } };
+  const came = {
+    owner: "dc1-s3",
+    target: { ...second.target, id: "33333333333333333333333333333333", url: "http://küche:1/" },
+  };
+  const next: Generation = {
+    ...base,
+    number: 43,
+    token: 9,
+    primary: "dc1-p2",
+    validFromMs: 1_725_000_007_000,
+    secondaries: [
+      { name: "dc1-s1", capacity: 5000 },
+      { name: "dc1-s2", capacity: 2500, state: "draining" },
+      { name: "dc1-s3", capacity: 2500 },
+    ],
+    causes: [
+      { kind: "joined", subject: "dc1-s3" },
+      { kind: "drain", subject: "dc1-s2" },
+      { kind: "targets", subject: "node", count: 3 },
+    ],
+    targets: [changed, came, { owner: "dc1-s3", target: third.target }],
+  };
+  return { base, next };
+}
+
 export function readGoldenBatches(batches: readonly Uint8Array[]): GoldenBatch[] {
   const decoder = new RunDecoder(testRun);
   return batches.map((bytes) => {
@@ -338,6 +369,10 @@ if (import.meta.main) {
   const states = goldenStatesGeneration();
   writeFileSync(`${directory}/generation-v1-states.bin`, encodeGeneration(states));
   writeFileSync(`${directory}/generation-v1-states.json`, `${JSON.stringify(states, undefined, 2)}\n`);
+  const { base, next } = goldenDelta();
+  const delta = diffGenerations(base, next);
+  writeFileSync(`${directory}/generation-v1-delta.bin`, encodeDelta(delta));
+  writeFileSync(`${directory}/generation-v1-delta.json`, `${JSON.stringify(delta, undefined, 2)}\n`);
   const relabel = goldenRelabelGeneration();
   writeFileSync(`${directory}/generation-v1-relabel.bin`, encodeGeneration(relabel));
   writeFileSync(`${directory}/generation-v1-relabel.json`, `${JSON.stringify(relabel, undefined, 2)}\n`);
