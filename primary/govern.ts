@@ -1,45 +1,30 @@
 // The lease-holding primary's duty: keep the data centre's generation true to what discovery finds and who lives.
 //
 // It acts only with the lease in hand, and only after it has read the log to its end, so that its generation follows the
-// newest one. Changes that come close together make one generation.
+// newest one. Changes that come close together make one generation. It is written as the difference to the one before where
+// that is much shorter (primary/write.ts), and whole again from time to time.
 
-import { secondMs } from "#/lib/bytes/units.ts";
-import type { Clock } from "#/lib/clock/clock.ts";
-import { BadGeneration, encodeGeneration } from "#/lib/codec/generation.ts";
-import { LogError, type LogReader, type LogWriter } from "#/lib/commitlog/commitlog.ts";
-import type { Logger } from "#/lib/logger/logger.ts";
-import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts";
-import type { LogPosition } from "#/lib/model/log.ts";
+import { BadGeneration } from "#/lib/codec/generation.ts";
+import { LogError } from "#/lib/commitlog/commitlog.ts";
+import type { GenerationSecondary } from "#/lib/model/generation.ts";
 import type { Target } from "#/lib/model/target.ts";
-import type { Registry } from "#/lib/telemetry/registry.ts";
 import { type Priorities, planGeneration, sameAssignments } from "#/primary/assign.ts";
 import { aheadMsOf } from "#/primary/moves.ts";
+import { GenerationWriter, type GenerationWriterParts } from "#/primary/write.ts";
 
 /** How often what is wanted is held against what is: the time that a discovered change or a lost secondary may lie unseen. */
 const reviewMs = 200;
 
-/** A generation that was written and is not read back within so long was lost with the log's tail: it is written again. */
-const readBackMsMax = 10 * secondMs;
-
-export interface GovernorParts {
-  readonly datacenter: string;
-  readonly primary: string;
-  readonly lease: { readonly token: number; held(): boolean };
-  readonly log: Pick<LogWriter, "append"> & Pick<LogReader, "info">;
+export interface GovernorParts extends GenerationWriterParts {
   readonly targets: () => readonly Target[];
   readonly priorities: () => Priorities;
   /** The same array as long as nothing changed; likewise `targets` and `priorities`. */
   readonly living: () => readonly GenerationSecondary[];
-  /** The newest generation read from the log, and how far this primary has read. */
-  readonly generation: () => Generation | undefined;
-  readonly position: () => LogPosition | undefined;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Registry;
 }
 
 /** Runs until the signal aborts. */
 export async function govern(parts: GovernorParts, signal: AbortSignal): Promise<void> {
+  const writer = new GenerationWriter(parts);
   let caughtUpToken = 0;
   let reviewed: readonly unknown[] = [];
   while (!signal.aborted) {
@@ -53,14 +38,16 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
         caughtUpToken = token;
       }
       seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living()];
-      if (seen.every((each, i) => each === reviewed[i])) continue;
-      reviewed = (await review(parts, token, signal)) ? seen : [];
+      const isTold = await writer.isToldWhole();
+      if (isTold && seen.every((each, i) => each === reviewed[i])) continue;
+      reviewed = (await review(parts, writer, { token, isTold }, signal)) ? seen : [];
     } catch (error) {
       // An append that is cut short by the end of the process says so in an error of its own.
       if (signal.aborted) return;
       if (error instanceof BadGeneration) {
         // It would be no better the next time: everything stays as it was until something changes.
         reviewed = seen;
+        writer.pause();
         const fields = { code: error.code, reason: error.message, targets: parts.targets().length };
         parts.logger.error(fields, "A generation cannot be written: targets stay assigned as they were.");
         continue;
@@ -80,7 +67,12 @@ async function hasReadToTheEnd({ log, position }: GovernorParts): Promise<boolea
 }
 
 /** False when it has to be done again. */
-async function review(parts: GovernorParts, token: number, signal: AbortSignal): Promise<boolean> {
+async function review(
+  parts: GovernorParts,
+  writer: GenerationWriter,
+  { isTold, token }: { readonly token: number; readonly isTold: boolean },
+  signal: AbortSignal,
+): Promise<boolean> {
   const previous = parts.generation();
   // The peer has the lease already, and this primary has not noticed yet.
   if (previous && previous.token > token) return true;
@@ -95,31 +87,12 @@ async function review(parts: GovernorParts, token: number, signal: AbortSignal):
     primary: parts.primary,
     nowMs: parts.clock.nowMs(),
   });
-  if (previous && sameAssignments(previous, planned)) return true;
+  const isSame = previous !== undefined && sameAssignments(previous, planned);
+  if (isSame && isTold) return true;
   const validFromMs = planned.validFromMs + aheadMsOf(previous, planned);
   if (!parts.lease.held() || parts.lease.token !== token) return true;
-  await parts.log.append(
-    {
-      kind: "generation",
-      origin: parts.primary,
-      id: `generation/${parts.datacenter}/${planned.number}/${token}`,
-      payload: encodeGeneration({ ...planned, validFromMs }),
-    },
-    signal,
-  );
-  parts.logger.info(
-    {
-      generation: planned.number,
-      targets: planned.targets.length,
-      secondaries: planned.secondaries.map(({ name }) => name),
-    },
-    "A new generation stands in the log.",
-  );
-  // The next plan must follow this one: wait until the replica has read it back.
-  const writtenMs = parts.clock.monotonicMs();
-  while (!signal.aborted && (parts.generation()?.number ?? 0) < planned.number && parts.lease.held()) {
-    if (parts.clock.monotonicMs() - writtenMs > readBackMsMax) return false;
-    await parts.clock.sleep(20, signal);
-  }
-  return true;
+  if (!isSame) return await writer.write({ ...planned, validFromMs }, previous, signal);
+  // Under another's token it would be refused.
+  if (previous.token === token) return await writer.repeat(previous, signal);
+  return await writer.write({ ...planned, causes: [{ kind: "periodic", subject: "" }] }, previous, signal);
 }

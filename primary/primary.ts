@@ -256,6 +256,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       living: () => standings.listFor(discovery.targets().length),
       generation: () => opened.generation,
       position: () => opened.position,
+      trail: () => opened.generationTrail,
+      logAgeMaxMs: durationMs(datacenter.nats.log_age_max),
       clock,
       logger: log,
       metrics,

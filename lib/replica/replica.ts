@@ -11,16 +11,17 @@ import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
 import { type BatchDecoder, type DecoderOptions, RunDecoder } from "#/lib/codec/decode.ts";
-import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import { Journal, type JournalPlace } from "#/lib/journal/journal.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
+import type { GenerationSummary } from "#/lib/model/history.ts";
 import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
+import { Generations, type GenerationTrail, type TakenGeneration } from "#/lib/replica/generations.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
 import { LastOutcomes } from "#/lib/replica/outcomes.ts";
 import {
@@ -91,6 +92,7 @@ export class Replica {
   readonly #layouts = new LayoutCache();
   readonly #tally: Tally;
   readonly #outcomes = new LastOutcomes();
+  readonly #generations: Generations;
   readonly #entries: Readonly<Record<LogKind, Counter>>;
   readonly #problems: ReplicaProblem[] = [];
   readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
@@ -104,8 +106,6 @@ export class Replica {
   /** By stream, the last of its entries that was replayed. */
   readonly #reached = new Map<string, LogPosition>();
   #joiningUntilMs = Number.NEGATIVE_INFINITY;
-  #generation: Generation | undefined;
-  #generationEntry: LogEntry | undefined;
   #targetIds: ReadonlySet<string> | undefined;
   #lastHeartbeat: ReceivedHeartbeat | undefined;
   readonly #heartbeatSentMs = new Map<string, number>();
@@ -124,6 +124,7 @@ export class Replica {
     this.#options = options;
     this.#label = { datacenter: options.datacenter };
     this.#tally = new Tally(options.clock);
+    this.#generations = new Generations(options.datacenter);
     const entriesOf = (kind: LogKind) =>
       options.metrics.counter("heliograph_replica_entries_total", { datacenter: options.datacenter, kind });
     this.#entries = {
@@ -161,7 +162,17 @@ export class Replica {
 
   /** The newest that was read. */
   get generation(): Generation | undefined {
-    return this.#generation;
+    return this.#generations.newest;
+  }
+
+  /** Where the log tells the newest generation to somebody who knows nothing; undefined when that is not known. */
+  get generationTrail(): GenerationTrail | undefined {
+    return this.#generations.trail;
+  }
+
+  /** The last generations, newest first: those that the journal still had, and those that were read since. */
+  generations(limit?: number): readonly GenerationSummary[] {
+    return this.#generations.summaries(limit);
   }
 
   /** The one that was sent last of those that were read. */
@@ -199,7 +210,7 @@ export class Replica {
     let missingBatches = 0;
     for (const run of this.#runs.values()) missingBatches += run.missing;
     return {
-      targets: this.#generation?.targets.length ?? up + down,
+      targets: this.generation?.targets.length ?? up + down,
       up,
       down,
       samplesPerSecond: this.#tally.samplesPerSecond(),
@@ -308,7 +319,7 @@ export class Replica {
       const id: RunId = { datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run };
       this.#runs.set(runKey(id), new ReplicaRun(id, this.#runParts, start));
     }
-    if (checkpoint.generation) this.#takeGeneration(checkpoint.generation);
+    if (checkpoint.generation) this.#onTaken(checkpoint.generation, this.#generations.restore(checkpoint.generation));
   }
 
   #checkpoint() {
@@ -316,7 +327,7 @@ export class Replica {
       position: this.#position,
       joiningUntilMs: this.#joiningUntilMs,
       runs: [...this.#runs.values()].map((run) => run.checkpoint()),
-      generation: this.#generationEntry,
+      generation: this.#generations.checkpoint(),
     });
   }
 
@@ -357,7 +368,7 @@ export class Replica {
       case "batch":
         return this.#takeBatch(entry, place);
       case "generation":
-        this.#takeGeneration(entry);
+        this.#onTaken(entry, this.#generations.take(entry));
         return undefined;
       case "heartbeat":
         return this.#takeHeartbeat(entry);
@@ -441,31 +452,13 @@ export class Replica {
     return outcome === "appended" || outcome === "merged" ? scrape.layout.rows.length : 0;
   }
 
-  #takeGeneration(entry: LogEntry): void {
-    let generation: Generation;
-    try {
-      generation = decodeGeneration(entry.payload);
-    } catch (error) {
-      if (!(error instanceof BadGeneration)) throw error;
-      this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
-      return;
-    }
-    const known = this.#generation;
-    if (generation.datacenter !== this.#options.datacenter) {
-      this.#refused("foreign", `${nameOf(entry)}: a generation of ${generation.datacenter}`);
-      return;
-    }
-    if (known && generation.token < known.token) {
-      const message = `expected a token from ${known.token} on, got ${generation.token} of ${generation.primary}`;
-      this.#refused("fenced", `${nameOf(entry)}: ${message}`);
-      return;
-    }
-    if (known && generation.token === known.token && generation.number <= known.number) return;
-    this.#generation = generation;
-    this.#generationEntry = { ...entry, payload: entry.payload.slice() };
+  #onTaken(entry: LogEntry, taken: TakenGeneration): void {
+    if (taken.outcome === "refused") this.#refused(taken.code, `${nameOf(entry)}: ${taken.message}`);
+    if (taken.outcome !== "taken") return;
+    const { generation, previous } = taken;
     this.#targetIds = new Set(generation.targets.map(({ target }) => target.id));
-    if (known) {
-      const ended = known.targets.map(({ target }) => target.id).filter((id) => !this.#targetIds!.has(id));
+    if (previous) {
+      const ended = previous.targets.map(({ target }) => target.id).filter((id) => !this.#targetIds!.has(id));
       this.#options.head.endTargets(ended, { timeMs: generation.validFromMs, generation: generation.number });
       this.#outcomes.forget(ended);
     }

@@ -1,7 +1,8 @@
 // docs/metrics.md, made from the table of metrics: `node lib/telemetry/page.ts > docs/metrics.md`. The tidy test holds the
 // two against each other.
 
-import { type MetricDeclaration, metricTable } from "#/lib/telemetry/table.ts";
+import type { MetricDeclaration } from "#/lib/telemetry/metric.ts";
+import { metricTable } from "#/lib/telemetry/table.ts";
 
 export function metricsPage(): string {
   const rows = Object.entries<MetricDeclaration>(metricTable).map(

@@ -4,7 +4,8 @@
 // zero. Label values must come from a closed set or from the topology file: nothing here grows with targets.
 
 import { assert } from "#/lib/assert/assert.ts";
-import { type MetricDeclaration, metricTable } from "#/lib/telemetry/table.ts";
+import type { MetricDeclaration } from "#/lib/telemetry/metric.ts";
+import { metricTable } from "#/lib/telemetry/table.ts";
 
 export type MetricName = keyof typeof metricTable;
 export type MetricLabels = Readonly<Record<string, string>>;

@@ -1,12 +1,16 @@
 import t from "tap";
 import { minuteMs } from "#/lib/bytes/units.ts";
+import { encodeGeneration } from "#/lib/codec/generation.ts";
+import type { Generation } from "#/lib/model/generation.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "#/lib/replica/record.ts";
 import { beyondMax, holeHeartbeatsMax } from "#/lib/replica/run.ts";
 import {
   answers,
+  deltaBytes,
   expectedValues,
   generationBytes,
+  generationOf,
   heartbeatBytes,
   newWorld,
   openReplica,
@@ -225,6 +229,88 @@ t.test("generations: the newest is kept, a fenced one refused, and dropped targe
   await again.replica.close();
 });
 
+t.test("a difference is applied to the generation that it is to, and to no other", async (t) => {
+  const world = newWorld();
+  const { replica, head, metrics } = await openReplica(world);
+  const taken: [number, number][] = [];
+  replica.onGeneration(({ number, targets }) => taken.push([number, targets.length]));
+  const endMs = startMs + 60_000;
+  const one = generationOf(1, 5, targets);
+  const two = generationOf(2, 5, targets.slice(1), endMs);
+  const three = generationOf(3, 5, targets.slice(1), endMs + 1);
+  const lost = generationOf(3, 5, targets.slice(1), endMs + 7);
+  const four = generationOf(4, 7, targets, endMs + 2);
+  world.log.append("generation", "p1", deltaBytes(one, two));
+  world.log.append("generation", "p1", generationBytes(1, 5, targets));
+  world.log.append("batch", "s1", new Sender().batch());
+  world.log.append("generation", "p1", deltaBytes(one, two));
+  world.log.append("generation", "p1", deltaBytes(lost, four));
+  world.log.append("generation", "p1", deltaBytes(two, three));
+  await readAll(replica, world);
+  t.same(taken, [
+    [1, 3],
+    [2, 2],
+    [3, 2],
+  ]);
+  t.same(replica.generation, three);
+  t.equal(await valuesOf(head, targets[0]!), `${expectedValues(targets[0]!, [0])} ${endMs}=stale`);
+  const refused = () =>
+    metrics.get("heliograph_replica_refused_entries_total", { datacenter: "paris", code: "unknown_base" });
+  t.equal(refused(), 2);
+  t.match(replica.problems[1], {
+    code: "unknown_base",
+    message: /entry 5 .*generation 4 \(token 7, .*got paris's generation 2/,
+  });
+  t.match(replica.generationTrail, { full: { position: { sequence: 2 } }, deltas: 2 });
+  world.log.append("generation", "p1", deltaBytes(lost, four));
+  world.log.append("generation", "p1", generationBytes(4, 7, targets, endMs + 2));
+  await readAll(replica, world);
+  t.equal(refused(), 3, "as it was, until the next whole one");
+  t.same(replica.generation, four);
+  world.log.append("generation", "p1", generationBytes(4, 7, targets, endMs + 2));
+  await readAll(replica, world);
+  t.equal(taken.length, 4, "which may be told again, and is nothing new");
+  t.match(replica.generationTrail, { full: { position: { sequence: 9 } }, deltas: 0 });
+  const told = replica.generations().map(({ number, form, targets, changes }) => ({ number, form, targets, changes }));
+  const unchanged = { moved: 0, added: 0, removed: 0 };
+  t.same(told, [
+    { number: 4, form: "full", targets: 3, changes: { ...unchanged, added: 1 } },
+    { number: 3, form: "delta", targets: 2, changes: unchanged },
+    { number: 2, form: "delta", targets: 2, changes: { ...unchanged, removed: 1 } },
+    { number: 1, form: "full", targets: 3, changes: null },
+  ]);
+  t.equal(replica.generations(2).length, 2);
+  const before = replica.generations();
+  await replica.close();
+  const again = await openReplica(world);
+  t.same(again.replica.generation, four);
+  t.same(again.replica.generations(), before);
+  await again.replica.close();
+});
+
+t.test("a journal whose oldest segment begins between differences has the whole generation", async (t) => {
+  const world = newWorld();
+  const { replica } = await openReplica(world);
+  const generations = Array.from({ length: 30 }, (_, i) => generationOf(i + 1, 5, targets.slice(i % 3), startMs + i));
+  world.log.append("generation", "p1", generationBytes(1, 5, targets));
+  for (let i = 1; i < generations.length; i++) {
+    await readAll(replica, world);
+    await world.clock.advance(10 * minuteMs);
+    world.log.append("generation", "p1", deltaBytes(generations[i - 1]!, generations[i]!));
+    world.log.append("heartbeat", "p1", heartbeatBytes(world.clock.nowMs()));
+  }
+  await readAll(replica, world);
+  await replica.close();
+  t.notOk(world.disk.paths().includes("/journal/00000002.journal"), "the oldest segments are gone");
+  const again = await openReplica(world);
+  t.same(again.replica.generation, generations.at(-1));
+  t.equal(again.replica.generationTrail, undefined, "where the log has it whole is not known any more");
+  const told = again.replica.generations();
+  t.ok(told.length > 10 && told.length < 29, `${told.length} of 30`);
+  t.same(told.at(-1)!.changes, null);
+  await again.replica.close();
+});
+
 t.test("the newest heartbeat says how old the present is", async (t) => {
   const world = newWorld();
   const { replica, metrics } = await openReplica(world);
@@ -330,6 +416,7 @@ t.test("wherever it crashes, after reading on it answers the same, and nothing t
   for (let round = 0; round < 15; round++) {
     const world = newWorld();
     const calm = newWorld();
+    let generation: Generation | undefined;
     const entries: [kind: "batch" | "generation" | "heartbeat", origin: string, payload: Uint8Array][] = [];
     const senders = [new Sender(), new Sender({ ...run, shard: 1 }), new Sender({ ...run, secondary: "s2", run: 3 })];
     for (let i = 0; i < 60; i++) {
@@ -343,12 +430,12 @@ t.test("wherever it crashes, after reading on it answers the same, and nothing t
           payload,
         ]);
       if (random.below(4) === 0) entries.push(["heartbeat", "p1", heartbeatBytes(startMs + i * 1000)]);
-      if (random.below(20) === 0)
-        entries.push([
-          "generation",
-          "p1",
-          generationBytes(i + 1, 1, targets.slice(random.below(3)), startMs + i * 5000),
-        ]);
+      if (random.below(12) === 0) {
+        const next = generationOf(i + 1, 1, targets.slice(random.below(3)), startMs + i * 5000);
+        const payload = generation ? deltaBytes(generation, next) : encodeGeneration(next);
+        entries.push(["generation", "p1", payload]);
+        generation = random.below(4) === 0 ? undefined : next;
+      }
     }
     for (const entry of entries) calm.log.append(...entry);
     const reference = await openReplica(calm);
@@ -379,6 +466,7 @@ t.test("wherever it crashes, after reading on it answers the same, and nothing t
     await readAll(last.replica, world);
     await world.clock.advance(2000);
     t.same(await answers(last.head), await answers(reference.head), `round ${round}`);
+    t.same(last.replica.generation, reference.replica.generation);
     t.same(
       last.replica
         .watermarks()

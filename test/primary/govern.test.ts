@@ -1,77 +1,98 @@
 // What the lease-holding primary writes into the log, and what secondaries get of it, around losses and changes of leader.
 
 import t from "tap";
-import { decodeGeneration } from "#/lib/codec/generation.ts";
+import { decodeGeneration, readGenerationHeader } from "#/lib/codec/generation.ts";
 import type { AppendRequest } from "#/lib/commitlog/commitlog.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import type { GenerationSecondary } from "#/lib/model/generation.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
 import { seededRandom } from "#/lib/random/random.ts";
+import { Generations } from "#/lib/replica/generations.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { Assignments } from "#/primary/assignments.ts";
 import { govern } from "#/primary/govern.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 import { makeGeneration, makeTarget } from "#/test/support/targets.ts";
 
-/** A governor whose log is told what to do; `read` is what its replica has read. */
-function governor() {
+/** A governor whose log is told what to do; its replica reads back what it appends when `reads` says so. */
+function governor({ reads = false, targets = 1 } = {}) {
   const clock = manualClock();
   const stop = new AbortController();
   const appended: AppendRequest[] = [];
-  const read: { generation: Generation | undefined; position: LogPosition | undefined } = {
-    generation: undefined,
-    position: { stream: "dc-fra-1-1", created: "", sequence: 3 },
+  const book = new Generations("fra");
+  const log = { stream: "dc-fra-1-1", firstSequence: 1, lastSequence: 3, hangs: false, reads };
+  const read: { position: LogPosition | undefined } = { position: { stream: log.stream, created: "", sequence: 3 } };
+  const lease = { token: 7, held: () => true };
+  const found = {
+    living: [{ name: "s1", capacity: 1000 }] as readonly GenerationSecondary[],
+    targets: Array.from({ length: targets }, (_, i) => makeTarget(`http://a${i}:9100/metrics`)),
   };
-  const log = { stream: "dc-fra-1-1", lastSequence: 3, hangs: false };
-  const living = [{ name: "s1", capacity: 10 }];
+  const take = ({ kind, origin, payload }: AppendRequest, sequence = log.lastSequence) => {
+    const position = { stream: log.stream, created: "", sequence, storedMs: clock.nowMs() };
+    read.position = position;
+    return book.take({ position, kind, origin, payload });
+  };
   const priorities = new Map<string, number>();
-  const found = { targets: [makeTarget("http://a:9100/metrics")] };
   const done = govern(
     {
       datacenter: "fra",
       primary: "p1",
-      lease: { token: 7, held: () => true },
+      lease,
       log: {
         async append(request, signal) {
           if (log.hangs) {
             await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
           }
           appended.push(request);
-          return { stream: log.stream, sequence: ++log.lastSequence, duplicate: false };
+          log.lastSequence++;
+          if (log.reads) take(request);
+          return { stream: log.stream, sequence: log.lastSequence, duplicate: false };
         },
         info: async () => ({
           stream: log.stream,
           created: "",
-          firstSequence: 1,
+          firstSequence: log.firstSequence,
           lastSequence: log.lastSequence,
           bytes: 0,
         }),
       },
       targets: () => found.targets,
       priorities: () => priorities,
-      living: () => living,
-      generation: () => read.generation,
+      living: () => found.living,
+      generation: () => book.newest,
       position: () => read.position,
+      trail: () => book.trail,
+      logAgeMaxMs: 3_600_000,
       clock,
       logger: silentLogger(),
       metrics: createRegistry({ tier: "primary" }),
     },
     stop.signal,
   );
-  return { appended, clock, done, found, log, read, stop };
+  /** Each that was written, as `number/token form`. */
+  const written = () =>
+    appended.map(({ payload }) => {
+      const { base, number, token } = readGenerationHeader(payload);
+      return `${number}/${token} ${base ? "delta" : "full"}`;
+    });
+  const end = async () => {
+    stop.abort();
+    await done;
+  };
+  return { appended, book, clock, done, end, found, lease, log, read, stop, take, written };
 }
 
 t.test(
   "a generation that was lost with the log's tail is written again, and one that was read back is not",
   async (t) => {
-    const { appended, clock, done, read, stop } = governor();
+    const { appended, clock, done, stop, take } = governor();
     await clock.advance(1000);
     t.equal(appended.length, 1);
     await clock.advance(11_000);
     t.equal(appended.length, 2);
     t.equal(appended[1]!.id, "generation/fra/1/7");
-    read.generation = decodeGeneration(appended[1]!.payload);
+    take(appended[1]!);
     await clock.advance(30_000);
     t.equal(appended.length, 2);
     stop.abort();
@@ -116,6 +137,108 @@ t.test("an empty segment does not mean that the ones before it were read", async
   t.equal(appended.length, 1);
   stop.abort();
   await done;
+});
+
+const s2 = { name: "s2", capacity: 1000 };
+
+t.test(
+  "a change is written as a difference, and after ten minutes of differences the whole is written again",
+  async (t) => {
+    const { appended, book, clock, end, found, written } = governor({ reads: true, targets: 200 });
+    await clock.advance(1000);
+    await clock.advance(300_000);
+    t.same(written(), ["1/7 full"], "one that stands whole in the log stays as it is");
+    found.living = [...found.living, s2];
+    await clock.advance(1000);
+    found.targets = found.targets.slice(5);
+    await clock.advance(1000);
+    t.same(written(), ["1/7 full", "2/7 delta", "3/7 delta"]);
+    t.ok(appended[1]!.payload.length * 4 < appended[0]!.payload.length, "a quarter at most");
+    await clock.advance(590_000);
+    t.equal(appended.length, 3);
+    await clock.advance(10_000);
+    t.same(written().slice(3), ["3/7 full"]);
+    t.same(decodeGeneration(appended[3]!.payload), book.newest);
+    t.equal(book.newest!.targets.length, 195);
+    await clock.advance(300_000);
+    t.equal(appended.length, 4);
+    t.same(
+      book.summaries().map(({ changes, form, number }) => [number, form, changes]),
+      [
+        [3, "delta", { moved: 2, added: 0, removed: 5 }],
+        [2, "delta", { moved: 95, added: 0, removed: 0 }],
+        [1, "full", null],
+      ],
+    );
+    await end();
+  },
+);
+
+t.test("each segment of the log has a whole generation", async (t) => {
+  const { appended, clock, end, found, log, read, written } = governor({ reads: true, targets: 200 });
+  await clock.advance(1000);
+  Object.assign(log, { stream: "dc-fra-1-2", lastSequence: 5 });
+  await clock.advance(1000);
+  t.equal(appended.length, 1, "what this primary has not read may have one");
+  read.position = { stream: "dc-fra-1-2", created: "", sequence: 5 };
+  await clock.advance(1000);
+  t.same(written(), ["1/7 full", "1/7 full"]);
+  t.not(appended[0]!.id, appended[1]!.id, "the log takes both");
+  found.living = [...found.living, s2];
+  await clock.advance(1000);
+  t.same(written().slice(2), ["2/7 delta"]);
+  Object.assign(log, { stream: "dc-fra-1-3", lastSequence: 1 });
+  read.position = { stream: "dc-fra-1-3", created: "", sequence: 1 };
+  found.living = [s2];
+  await clock.advance(1000);
+  t.same(written().slice(3), ["3/7 full"], "also when there is something new to say");
+  await end();
+});
+
+t.test("under another lease the whole is a generation of its own, which says that it is nothing new", async (t) => {
+  const { book, clock, end, lease, log, read, written } = governor({ reads: true, targets: 200 });
+  await clock.advance(1000);
+  lease.token = 9;
+  await clock.advance(1000);
+  t.equal(written().length, 1);
+  log.stream = "dc-fra-1-2";
+  read.position = { stream: "dc-fra-1-2", created: "", sequence: 4 };
+  await clock.advance(1000);
+  t.same(written(), ["1/7 full", "2/9 full"]);
+  t.same(book.newest!.causes, [{ kind: "periodic", subject: "" }]);
+  await end();
+});
+
+t.test("the whole is written again before the log drops it, by age or for room", async (t) => {
+  const { clock, end, log, written } = governor({ reads: true, targets: 200 });
+  await clock.advance(1000);
+  await clock.advance(1_790_000);
+  t.equal(written().length, 1);
+  await clock.advance(10_000);
+  t.same(written(), ["1/7 full", "1/7 full"]);
+  log.lastSequence = 1000;
+  await clock.advance(120_000);
+  t.equal(written().length, 2, "nothing is dropped yet");
+  log.firstSequence = 2;
+  await clock.advance(120_000);
+  t.same(written().slice(2), ["1/7 full"]);
+  await end();
+});
+
+t.test("a difference that is not read back is followed by a whole one", async (t) => {
+  const { appended, clock, end, found, log, take, written } = governor({ reads: true, targets: 200 });
+  await clock.advance(1000);
+  log.reads = false;
+  found.living = [...found.living, s2];
+  await clock.advance(12_000);
+  t.same(written(), ["1/7 full", "2/7 delta", "2/7 full"]);
+  t.not(appended[1]!.id, appended[2]!.id);
+  t.equal(take(appended[2]!).outcome, "taken");
+  log.reads = true;
+  found.living = [s2];
+  await clock.advance(1000);
+  t.same(written().slice(3), ["3/7 delta"]);
+  await end();
 });
 
 t.test("of two generations with one number, secondaries get that of the newer lease", async (t) => {

@@ -17,7 +17,7 @@
 
 import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
-import { decodeGeneration } from "#/lib/codec/generation.ts";
+import { decodeGeneration, type GenerationHeader, readGenerationHeader } from "#/lib/codec/generation.ts";
 import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { batchKey, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
@@ -101,7 +101,7 @@ export class Witness {
     global: new Map<string, Map<string, number>>(),
   };
   readonly #tokens = new Map<string, Holder>();
-  readonly #written = new Map<string, Generation>();
+  readonly #written = new Map<string, GenerationHeader>();
   readonly #taken = new Map<string, Generation>();
   readonly #readers = new Map<string, Reader>();
   readonly #losses = new Map<string, number>();
@@ -167,7 +167,7 @@ export class Witness {
       const header = readBatchHeader(entry.payload);
       if (id !== batchKey(header)) this.violated("never_told", `${id} holds ${batchKey(header)}`);
       this.#runOf(header).appended.add(header.sequence);
-    } else if (entry.kind === "generation") this.#writes(datacenter, decodeGeneration(entry.payload));
+    } else if (entry.kind === "generation") this.#writes(datacenter, readGenerationHeader(entry.payload));
   }
 
   /** From now on the globals owe what was accepted until now, and what was sealed by those who live. */
@@ -265,7 +265,7 @@ export class Witness {
     this.#readers.set(key, { position, losses: isBack ? losses : (before?.losses ?? 0) });
   }
 
-  #writes(datacenter: string, generation: Generation): void {
+  #writes(datacenter: string, generation: GenerationHeader): void {
     const last = this.#written.get(datacenter);
     // The same one is written again after the log lost it, or because its answer was lost.
     if (last && generation.token === last.token && generation.number < last.number) {

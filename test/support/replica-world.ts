@@ -2,10 +2,12 @@
 
 import { minuteMs } from "#/lib/bytes/units.ts";
 import { RunEncoder } from "#/lib/codec/encode.ts";
-import { encodeGeneration } from "#/lib/codec/generation.ts";
+import { encodeDelta, encodeGeneration } from "#/lib/codec/generation.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import { DecimalColumn } from "#/lib/model/decimal.ts";
+import { diffGenerations } from "#/lib/model/delta.ts";
+import type { Generation } from "#/lib/model/generation.ts";
 import { encodeHeartbeat } from "#/lib/model/heartbeat.ts";
 import type { RunId } from "#/lib/model/identity.ts";
 import { labelsRecord } from "#/lib/model/labels.ts";
@@ -145,13 +147,21 @@ export function heartbeatBytes(sentMs: number, replica = "p1"): Uint8Array {
   });
 }
 
-export function generationBytes(
+export function generationBytes(...given: Parameters<typeof generationOf>): Uint8Array {
+  return encodeGeneration(generationOf(...given));
+}
+
+export function deltaBytes(base: Generation, next: Generation): Uint8Array {
+  return encodeDelta(diffGenerations(base, next));
+}
+
+export function generationOf(
   number: number,
   token: number,
   of: readonly ScrapedTarget[],
   validFromMs = startMs,
-): Uint8Array {
-  return encodeGeneration({
+): Generation {
+  return {
     datacenter: "paris",
     number,
     token,
@@ -180,5 +190,5 @@ export function generationBytes(
           },
         },
       })),
-  });
+  };
 }
