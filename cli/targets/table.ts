@@ -34,7 +34,7 @@ function datacenterText(
   const head = `${name}: generation ${generation} by ${primary}, ${age} ago; ${formatCount(targets)} targets${none}`;
   const rows = secondaries.map((each) => [
     each.name,
-    words(each.state),
+    each.state === "unknown" ? "never heard" : words(each.state),
     formatCount(each.targets),
     formatCount(each.capacity),
     bar(each.targets / each.capacity),

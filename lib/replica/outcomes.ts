@@ -1,7 +1,7 @@
 // What became of each target's last slot, as the log tells it: for pages and answers, and for counting targets up and down.
 //
 // It is a table of columns, a row a target, because a data centre has a hundred thousand of them and each scrape writes its row:
-// 60 bytes a target, and about as much again for finding it by id.
+// 61 bytes a target in columns that grow by doubling, and 35 for finding it by id; 114 measured for 100,000 of them.
 
 import { outcomes as allOutcomes, isFailed, isStored, type LastOutcome, outranks } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";

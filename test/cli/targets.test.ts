@@ -14,10 +14,10 @@ const app = assignedApp(t, [sourceOf(mixed)]);
 const url = await app.listen({ host: "127.0.0.1", port: 0 });
 
 const table = `fra: generation 4 by p1, 3.0 s ago; 8 targets, 1 without an owner
-SECONDARY  STATE    TARGETS  OF  LOAD        FAILING  CONNECTED TO  LAST WORD
-s1         active         5   5  ██████████        –  p1            0.4 s ago
-s2         active         2   5  ████······        1  p1            0.4 s ago
-s3         unknown        0   5  ··········        –  –                 never
+SECONDARY  STATE        TARGETS  OF  LOAD        FAILING  CONNECTED TO  LAST WORD
+s1         active             5   5  ██████████        –  p1            0.4 s ago
+s2         active             2   5  ████······        1  p1            0.4 s ago
+s3         never heard        0   5  ··········        –  –                 never
 
 `;
 
