@@ -32,7 +32,6 @@ nav .zero b{color:var(--dim)}header b.bad{color:var(--bad)}
 s{display:block;height:3px;border-radius:2px;background:var(--line);margin-top:.25rem;min-width:4.5rem;overflow:hidden}u{display:block;height:100%;background:var(--good)}s.slow u{background:var(--odd)}.failing s.slow u{background:var(--bad)}
 .pager{display:flex;gap:1.2rem;justify-content:center;margin:1.2rem 0;color:var(--dim);font-variant-numeric:tabular-nums}.pager span{opacity:.5}
 .note{margin:0 0 .8rem;flex-basis:100%}
-.owner{width:10rem}
 .owner,.slot{white-space:nowrap}
 .secondaries{width:auto;min-width:min(100%,52rem);margin-bottom:1.4rem}.secondaries td,.secondaries th{padding:.25rem 1.4rem .25rem 0}.secondaries .state,.secondaries .target{width:auto}.load{min-width:13rem;font-variant-numeric:tabular-nums}.load s{margin-bottom:.2rem}
 .none{padding:2.5rem 0;text-align:center;color:var(--dim)}
@@ -45,7 +44,7 @@ tr{display:grid;grid-template-columns:auto auto 1fr auto;gap:.15rem 1rem;padding
 td.target,td.state{grid-column:1/-1}.n{text-align:left}.n small{display:inline;margin-left:.35em}td.layout{grid-column:1/-1}td.layout a::before{content:"layout ";color:var(--dim);font:13px system-ui,sans-serif}td.layout small{display:inline;margin-left:.8em}.when small{display:block;margin:0}s{margin-top:.1rem}
 .samples::after{content:" samples";color:var(--dim)}.samples small::before{content:"("}.samples small::after{content:")"}
 td.samples,td.took,td.when,td.layout{font-size:.93em}tr.waiting td.samples,tr.waiting td.took,tr.failing td.samples,tr.missed td.samples,tr.missed td.took{display:none}
-td.owner::before{content:"scraped by ";color:var(--dim)}td.owner small{display:inline;margin-left:.6em}td.slot{grid-column:1/-1}td.owner{grid-column:1/-1;width:auto;white-space:normal}tr.unassigned td.took,tr.unassigned td.samples,tr.silent td.took,tr.silent td.samples{display:none}
+td.owner::before{content:"scraped by ";color:var(--dim)}td.owner small{display:inline;margin-left:.6em}td.slot{grid-column:1/-1}td.slot small{display:inline;margin-right:.8em}td.owner{grid-column:1/-1;width:auto;white-space:normal}tr.unassigned td.took,tr.unassigned td.samples,tr.silent td.took,tr.silent td.samples{display:none}
 table.secondaries{min-width:0;width:100%}.secondaries tr{display:flex;flex-wrap:wrap;padding:.5rem 0}.secondaries td,.secondaries td.state{padding:0}.secondaries td.load{flex-basis:100%}.secondaries td.fail::before{content:"failing ";color:var(--dim)}.secondaries td.to::before{content:"to ";color:var(--dim)}
 table.series tr{grid-template-columns:auto auto 1fr}.series td:first-child,.series td:last-child{grid-column:1/-1;width:auto}}
 `;

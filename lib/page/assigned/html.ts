@@ -78,7 +78,7 @@ ${secondariesTable(summaries, links, several)}
 ${
   rows.length === 0
     ? `<p class="none">${nothingFound(selection)}</p>`
-    : `<table><thead><tr>${links.head("Target", "name")}${links.head("State", "worst")}<th>Secondary</th>${links.head("Samples", "samples", "n")}${links.head("Took", "slow", "n")}<th class="n">Last / next</th><th>Slot, generation</th></tr></thead>
+    : `<table><thead><tr>${links.head("Target", "name")}${links.head("State", "worst")}<th>Secondary</th>${links.head("Samples", "samples", "n")}${links.head("Took", "slow", "n")}<th class="n">Last / next</th><th>Slot</th></tr></thead>
 <tbody>
 ${rows.map((row) => rowOf(row, { hidden, nowMs, urls })).join("\n")}
 </tbody></table>`
@@ -179,8 +179,10 @@ function rowOf(row: Row, { hidden, nowMs, urls }: RowContext): string {
   const title = last && condition === "up" ? ` title="since ${formatAge(nowMs - last.sinceMs)}"` : "";
   const moved =
     last && owner !== "" && last.secondary !== owner ? `<small>last by ${escapeHtml(last.secondary)}</small>` : "";
-  const slot = last ? `slot ${last.slot}, gen. ${last.generation}` : `gen. ${generation.number}`;
-  return `<tr class="${condition}">${targetCell(target, hidden)}<td class="state"><i${title}>${escapeHtml(state)}</i>${said.map((each) => `<small>${escapeHtml(each)}</small>`).join("")}</td><td class="owner">${ownerLink(assigned, urls)}${moved}</td><td class="n samples">${samples}</td>${tookCell(tried ? last!.durationUs / 1000 : undefined, target.timeoutMs)}<td class="n when"><span title="every ${formatDuration(target.intervalMs)}">${last ? `${formatAge(nowMs - last.timestampMs)} ago` : "–"}</span>${owner === "" ? "" : `<small>next in ${formatAge(nextSlotMs(target, nowMs) - nowMs)}</small>`}</td><td class="slot"><small title="${escapeHtml(facts.slotTime ?? "")}">${slot}</small></td></tr>`;
+  const slotTime = escapeHtml(facts.slotTime ?? "");
+  const slot = last ? `<small title="${slotTime}">slot ${last.slot}</small>` : "";
+  const scrapedUnder = `<small>generation ${last?.generation ?? generation.number}</small>`;
+  return `<tr class="${condition}">${targetCell(target, hidden)}<td class="state"><i${title}>${escapeHtml(state)}</i>${said.map((each) => `<small>${escapeHtml(each)}</small>`).join("")}</td><td class="owner">${ownerLink(assigned, urls)}${moved}</td><td class="n samples">${samples}</td>${tookCell(tried ? last!.durationUs / 1000 : undefined, target.timeoutMs)}<td class="n when"><span title="every ${formatDuration(target.intervalMs)}">${last ? `${formatAge(nowMs - last.timestampMs)} ago` : "–"}</span>${owner === "" ? "" : `<small>next in ${formatAge(nextSlotMs(target, nowMs) - nowMs)}</small>`}</td><td class="slot">${slot}${scrapedUnder}</td></tr>`;
 }
 
 /** Since when it is so, and when it was last well. */
