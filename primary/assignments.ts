@@ -1,16 +1,21 @@
 // Hands each secondary its part of every generation, as soon as this primary has read it from the log.
 //
-// Either primary may do it, because both read the same log: what is handed out never depends on who holds the lease.
+// Either primary may do it, because both read the same log: what is handed out never depends on who holds the lease. Whoever has
+// one of the last generations gets the difference to it, and then to what the same stream told before.
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import { onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { encodeGeneration } from "#/lib/codec/generation.ts";
-import { type Generation, isNewer, partOf } from "#/lib/model/generation.ts";
+import { encodeDelta, encodeGeneration } from "#/lib/codec/generation.ts";
+import { diffGenerations } from "#/lib/model/delta.ts";
+import { type AssignedTarget, type Generation, isNewer } from "#/lib/model/generation.ts";
 import { type WatchRequest, type WatchResponse, WireError } from "#/lib/wire/session.ts";
 
 /** A stream without a generation to tell says this often that it lives, and what time it is here. */
 const keepAliveMs = secondMs;
+
+/** A secondary that was away for longer, or through more changes than this, gets its part whole. Their targets are mostly the same objects. */
+const generationsKept = 8;
 
 export class Assignments {
   readonly #datacenter: string;
@@ -18,7 +23,8 @@ export class Assignments {
   readonly #secondaries: () => readonly string[];
   readonly #clock: Clock;
   readonly #wakers = new Set<() => void>();
-  #generation: Generation | undefined;
+  /** The last ones, oldest first. */
+  readonly #kept: Parts[] = [];
 
   constructor(options: {
     readonly datacenter: string;
@@ -35,8 +41,10 @@ export class Assignments {
 
   /** The newest generation of the log; an older one than before is ignored. */
   publish(generation: Generation): void {
-    if (this.#generation && !isNewer(generation, this.#generation)) return;
-    this.#generation = generation;
+    const newest = this.#kept.at(-1);
+    if (newest && !isNewer(generation, newest.generation)) return;
+    this.#kept.push(new Parts(generation));
+    if (this.#kept.length > generationsKept) this.#kept.shift();
     for (const wake of this.#wakers) wake();
   }
 
@@ -59,17 +67,21 @@ export class Assignments {
         `${this.#primary}: the certificate is of "${peer}", got a request of "${request.secondary}"`,
       );
     }
-    let sent: Generation | undefined;
+    const { generation: number, secondary, takesDeltas, token } = request;
+    const has = this.#kept.findLast(({ generation }) => generation.number === number && generation.token === token);
+    let known = takesDeltas ? has?.of(secondary) : undefined;
+    let sent: Parts | undefined;
     while (!signal.aborted) {
-      const generation = this.#generation;
-      const isNew = generation !== undefined && generation !== sent;
+      const newest = this.#kept.at(-1);
+      const part = newest && newest !== sent ? newest.of(secondary) : undefined;
       await send({
-        generation: Buffer.from(isNew ? encodeGeneration(partOf(generation, request.secondary)) : []),
+        generation: Buffer.from(part ? told(part, known) : []),
         nowMs: Math.round(this.#clock.nowMs()),
       });
-      sent = generation;
+      if (part && takesDeltas) known = part;
+      sent = newest;
       // What was published while that one was sent follows at once.
-      if (this.#generation === generation) await this.#nextWord(signal);
+      if (this.#kept.at(-1) === newest) await this.#nextWord(signal);
     }
   }
 
@@ -88,4 +100,25 @@ export class Assignments {
       this.#wakers.add(done);
     });
   }
+}
+
+/** A generation and what each secondary has of it. */
+class Parts {
+  readonly generation: Generation;
+  #byOwner: ReadonlyMap<string, readonly AssignedTarget[]> | undefined;
+
+  constructor(generation: Generation) {
+    this.generation = generation;
+  }
+
+  of(secondary: string): Generation {
+    this.#byOwner ??= Map.groupBy(this.generation.targets, ({ owner }) => owner);
+    return { ...this.generation, targets: this.#byOwner.get(secondary) ?? [] };
+  }
+}
+
+/** To whom has `known`, if anything. A difference that brings most of the targets is none. */
+function told(part: Generation, known: Generation | undefined): Uint8Array {
+  const delta = known && diffGenerations(known, part);
+  return delta && delta.targets.length * 2 <= part.targets.length ? encodeDelta(delta) : encodeGeneration(part);
 }

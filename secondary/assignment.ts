@@ -1,12 +1,22 @@
 // Learns from a primary what to scrape, and keeps the newest generation on disk, so that a start needs no primary.
+//
+// A primary that knows what is here tells the difference to it. What stands on disk is whole, and is written when something in it
+// is new: most generations move targets of others.
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import { Follower, onAbort } from "#/lib/clock/abort.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { BadGeneration, decodeGeneration } from "#/lib/codec/generation.ts";
+import {
+  BadGeneration,
+  decodeGeneration,
+  encodeGeneration,
+  readGeneration,
+  readGenerationHeader,
+} from "#/lib/codec/generation.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import { applyDelta, DeltaError } from "#/lib/model/delta.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
-import { type PrimaryClient, WireError } from "#/lib/wire/session.ts";
+import { type PrimaryClient, type WatchRequest, WireError } from "#/lib/wire/session.ts";
 import type { Spool } from "#/secondary/spool.ts";
 
 /** A primary says each second that it lives; one that is silent for so long is given up for its pair. */
@@ -24,8 +34,16 @@ export class Assignment {
   readonly #onGeneration: (generation: Generation) => void;
   readonly #onBytes: (bytes: Uint8Array) => void;
   #newest: Generation | undefined;
+  /** As it stands on disk. */
+  #saved: Generation | undefined;
+  /** A difference led nowhere: the whole is to be asked for, or was, and did not come yet. */
+  #wantsWhole = false;
+  #awaitsWhole = false;
 
-  /** `onGeneration` is called with each generation that is newer than all before, and `onBytes` with the same as it came. */
+  /**
+   * `onGeneration` is called with each generation that is newer than all before, and `onBytes` with the whole of those that
+   * bring this secondary something new.
+   */
   constructor(options: {
     readonly datacenter: string;
     readonly secondary: string;
@@ -50,6 +68,7 @@ export class Assignment {
     const generation = bytes && this.#read(bytes, "on disk");
     if (!bytes || !generation) return;
     this.#newest = generation;
+    this.#saved = generation;
     this.#onGeneration(generation);
     this.#onBytes(bytes);
   }
@@ -65,15 +84,19 @@ export class Assignment {
       if (this.#clock.monotonicMs() - heardMs <= silenceMsMax) return;
       silent.reject(new WireError("unavailable", `the primary was silent for ${silenceMsMax / secondMs} s`));
     });
-    const request = {
-      datacenter: this.#datacenter,
-      secondary: this.#secondary,
-      generation: this.#newest?.number ?? 0,
-    };
     const following = (async () => {
-      for await (const response of client.watch(request, life.signal)) {
-        heardMs = this.#clock.monotonicMs();
-        if (response.generation.length > 0) await this.#take(response.generation);
+      while (!life.signal.aborted) {
+        const stream = new Follower(life.signal);
+        try {
+          for await (const response of client.watch(this.#request(), stream.signal)) {
+            heardMs = this.#clock.monotonicMs();
+            if (response.generation.length > 0) await this.#take(response.generation);
+            if (this.#wantsWhole) break;
+          }
+        } finally {
+          stream.over();
+        }
+        if (!this.#wantsWhole) break;
       }
       throw new WireError("broken", "the primary ended the assignment stream");
     })();
@@ -89,24 +112,33 @@ export class Assignment {
     }
   }
 
+  #request(): WatchRequest {
+    const known = this.#wantsWhole ? undefined : this.#newest;
+    this.#awaitsWhole = known === undefined;
+    this.#wantsWhole = false;
+    return {
+      datacenter: this.#datacenter,
+      secondary: this.#secondary,
+      generation: known?.number ?? 0,
+      token: known?.token ?? 0,
+      takesDeltas: true,
+    };
+  }
+
   async #take(bytes: Uint8Array): Promise<void> {
-    const generation = this.#read(bytes, "from a primary");
-    if (!generation) return;
-    const newest = this.#newest;
-    if (newest && !isNewer(generation, newest)) {
-      if (generation.token < newest.token) {
-        this.#log.error(
-          { token: generation.token, expected: newest.token, primary: generation.primary },
-          "A generation was refused: its lease is older than the last one's. If the lease store was made anew, remove this data directory.",
-        );
-      }
-      return;
-    }
+    const read = this.#told(bytes);
+    if (!read) return;
+    const { generation } = read;
     this.#newest = generation;
     this.#onGeneration(generation);
-    this.#onBytes(bytes);
+    const saved = this.#saved;
+    // The token is the fence against a primary that does not know that its lease is over.
+    if (saved && saved.targets === generation.targets && saved.token === generation.token) return;
     try {
-      await this.#spool.saveGeneration(bytes);
+      const whole = read.isDelta ? encodeGeneration(generation) : bytes;
+      this.#onBytes(whole);
+      await this.#spool.saveGeneration(whole);
+      this.#saved = generation;
     } catch (error) {
       this.#log.warn(
         { err: error, generation: generation.number },
@@ -115,18 +147,57 @@ export class Assignment {
     }
   }
 
+  /** The generation that a primary tells; undefined when there is none to take. Throws WireError when it makes no sense. */
+  #told(bytes: Uint8Array): { readonly generation: Generation; readonly isDelta: boolean } | undefined {
+    const newest = this.#newest;
+    try {
+      const header = readGenerationHeader(bytes);
+      if (header.datacenter !== this.#datacenter) return this.#refuseForeign(header.datacenter, "from a primary");
+      if (!header.base) this.#awaitsWhole = false;
+      if (newest && !isNewer(header, newest)) {
+        if (header.token < newest.token) {
+          this.#log.error(
+            { token: header.token, expected: newest.token, primary: header.primary },
+            "A generation was refused: its lease is older than the last one's. If the lease store was made anew, remove this data directory.",
+          );
+        }
+        return undefined;
+      }
+      const read = readGeneration(bytes);
+      if (!("base" in read)) return { generation: read, isDelta: false };
+      if (newest) return { generation: applyDelta(newest, read), isDelta: true };
+      throw new DeltaError("unknown_base", `generation ${read.number}: a difference, and there is none here`);
+    } catch (error) {
+      if (error instanceof DeltaError) {
+        if (this.#awaitsWhole) throw new WireError("broken", `asked for a whole generation, and got ${error.message}`);
+        this.#log.warn(
+          { code: error.code, reason: error.message },
+          "A difference cannot be applied; asking for the whole.",
+        );
+        this.#wantsWhole = true;
+      } else if (error instanceof BadGeneration) this.#refuseBad(error, "from a primary");
+      else throw error;
+      return undefined;
+    }
+  }
+
   #read(bytes: Uint8Array, where: string): Generation | undefined {
     try {
       const generation = decodeGeneration(bytes);
       if (generation.datacenter === this.#datacenter) return generation;
-      this.#log.error(
-        { expected: this.#datacenter, got: generation.datacenter, where },
-        "A generation of another data centre was refused.",
-      );
+      return this.#refuseForeign(generation.datacenter, where);
     } catch (error) {
       if (!(error instanceof BadGeneration)) throw error;
-      this.#log.error({ code: error.code, reason: error.message, where }, "A generation cannot be read.");
+      return this.#refuseBad(error, where);
     }
-    return undefined;
+  }
+
+  #refuseForeign(got: string, where: string): undefined {
+    const fields = { expected: this.#datacenter, got, where };
+    this.#log.error(fields, "A generation of another data centre was refused.");
+  }
+
+  #refuseBad(error: BadGeneration, where: string): undefined {
+    this.#log.error({ code: error.code, reason: error.message, where }, "A generation cannot be read.");
   }
 }

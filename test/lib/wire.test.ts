@@ -67,7 +67,7 @@ t.test("a secondary and a primary talk both ways, and the primary may speak afte
   t.same(answers, [{ ack: ackOf(5) }]);
   await t.rejects(session.send(hello), { name: "WireError", code: "broken" });
 
-  const request = { datacenter: "ams", secondary: "ams-s1", generation: 4 };
+  const request = { datacenter: "ams", secondary: "ams-s1", generation: 4, token: 9, takesDeltas: true };
   const generations = [];
   for await (const { generation } of client.watch(request, running)) generations.push(generation.toString());
   t.same(generations, ["ams-s1 1", "ams-s1 2", "ams-s1 3"]);
@@ -152,7 +152,10 @@ t.test("a refusal says why, and a broken handler breaks only its own stream", as
   await broken.send({ batch: Buffer.alloc(1) });
   await t.rejects(broken.incoming[Symbol.asyncIterator]().next(), { code: "broken", message: /something broke/ });
   const generations = [];
-  for await (const { nowMs } of client.watch({ datacenter: "ams", secondary: "s", generation: 0 }, running)) {
+  for await (const { nowMs } of client.watch(
+    { datacenter: "ams", secondary: "s", generation: 0, token: 0, takesDeltas: false },
+    running,
+  )) {
     generations.push(nowMs);
   }
   t.same(generations, [1, 2, 3]);
@@ -276,7 +279,10 @@ t.test("with TLS both show a certificate, and the primary knows who speaks", asy
   const unknown = connectPrimary({ address: server.address, tls: nameless, log });
   const refusal = { code: "refused", message: /expected a certificate with a URI in subjectAltName, got one without/ };
   await t.rejects(unknown.push(running).incoming[Symbol.asyncIterator]().next(), refusal);
-  const watched = unknown.watch({ datacenter: "ams", secondary: "ams-s1", generation: 0 }, running);
+  const watched = unknown.watch(
+    { datacenter: "ams", secondary: "ams-s1", generation: 0, token: 0, takesDeltas: false },
+    running,
+  );
   await t.rejects(watched[Symbol.asyncIterator]().next(), refusal);
   unknown.close();
   t.equal(peers.length, 1);

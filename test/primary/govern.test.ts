@@ -247,7 +247,7 @@ t.test("of two generations with one number, secondaries get that of the newer le
   const assignments = new Assignments({ datacenter: "fra", primary: "p1", secondaries: () => ["s1"], clock });
   const told: number[] = [];
   const served = assignments.serve(
-    { datacenter: "fra", secondary: "s1", generation: 0 },
+    { datacenter: "fra", secondary: "s1", generation: 0, token: 0, takesDeltas: false },
     async ({ generation }) => {
       if (generation.length > 0) told.push(decodeGeneration(generation).token);
     },

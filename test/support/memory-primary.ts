@@ -193,7 +193,7 @@ function ackOf({ run, accepted, held, durable }: { run: RunId; accepted: number;
 }
 
 /** What one side says and the other reads. */
-class Queue<T> implements AsyncIterable<T> {
+export class Queue<T> implements AsyncIterable<T> {
   readonly #items: T[] = [];
   #error: Error | undefined;
   #wake: (() => void) | undefined;

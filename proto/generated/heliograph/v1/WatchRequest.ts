@@ -6,10 +6,14 @@ export interface WatchRequest {
   'datacenter'?: (string);
   'secondary'?: (string);
   'generation'?: (number | string | Long);
+  'token'?: (number | string | Long);
+  'takesDeltas'?: (boolean);
 }
 
 export interface WatchRequest__Output {
   'datacenter': (string);
   'secondary': (string);
   'generation': (number);
+  'token': (number);
+  'takesDeltas': (boolean);
 }
