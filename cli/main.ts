@@ -12,6 +12,8 @@ import { nearest } from "#/topology/suggest.ts";
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import("#/cli/demo/command.ts")).demo,
   query: async () => (await import("#/cli/query/command.ts")).query,
+  sources: async () => (await import("#/cli/sources/command.ts")).sources,
+  "sources confirm": async () => (await import("#/cli/sources/command.ts")).confirm,
   targets: async () => (await import("#/cli/targets/command.ts")).targets,
   "topology check": async () => (await import("#/cli/topology/command.ts")).check,
   "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,

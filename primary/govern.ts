@@ -18,6 +18,8 @@ const reviewMs = 200;
 export interface GovernorParts extends GenerationWriterParts {
   readonly targets: () => readonly Target[];
   readonly priorities: () => Priorities;
+  /** Called with what is scraped at present, before this primary begins to say what is. */
+  readonly remember: (scraped: readonly Target[]) => void;
   /** The same array as long as nothing changed; likewise `targets` and `priorities`. */
   readonly living: () => readonly GenerationSecondary[];
 }
@@ -36,6 +38,7 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
       if (caughtUpToken !== token) {
         if (!(await hasReadToTheEnd(parts))) continue;
         caughtUpToken = token;
+        parts.remember((parts.generation()?.targets ?? []).map(({ target }) => target));
       }
       seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living()];
       const isTold = await writer.isToldWhole();

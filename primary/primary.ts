@@ -36,6 +36,7 @@ import {
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
+import { registerSources } from "#/primary/sources.ts";
 import { Standings } from "#/primary/standing.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
 import { assignedSourcesOf, heardByPair } from "#/primary/view.ts";
@@ -199,6 +200,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const view = { primary: primary.name, datacenter: () => datacenter, replica: () => replica, heard, discovery };
   const incomplete = () => (replica ? undefined : replaying(primary.name));
   registerAssignedPages(http.app, assignedSourcesOf({ ...view, incomplete }), clock);
+  registerSources(http.app, { primary: primary.name, datacenter: datacenter.name, lease, discovery, clock });
   const startedMs = clock.nowMs();
   const httpAddress = await http.start();
 
@@ -253,6 +255,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       log: commitLog,
       targets: () => discovery.targets(),
       priorities: () => discovery.priorities(),
+      remember: (scraped) => discovery.remember(scraped),
       living: () => standings.listFor(discovery.targets().length),
       generation: () => opened.generation,
       position: () => opened.position,

@@ -116,6 +116,8 @@ function checkTimes(topology: Topology): Finding[] {
   findings.push(...checkInterval(scrape_interval, ["scrape_defaults", "scrape_interval"]));
   findings.push(...checkTimeout(scrape_timeout, scrape_interval, ["scrape_defaults", "scrape_timeout"]));
 
+  findings.push(...checkHold(topology.scrape_defaults.discovery_hold, ["scrape_defaults", "discovery_hold"]));
+
   const levels = ["raw", "1m", "1h"] as const;
   for (const [index, level] of levels.entries()) {
     const finer = levels[index - 1];
@@ -148,6 +150,11 @@ function checkHeadRetention(topology: Topology, head: string, path: Path): Findi
 function checkInterval(interval: string, path: Path): Finding[] {
   if (durationMs(interval) >= scrapeIntervalMsMin) return [];
   return [error(path, `expected at least 1s, got ${showValue(interval)}`)];
+}
+
+function checkHold(hold: string, path: Path): Finding[] {
+  if (durationMs(hold) > 0) return [];
+  return [error(path, `expected more than 0, got ${showValue(hold)}; discovery_loss_max: 1 is never to hold`)];
 }
 
 function checkTimeout(timeout: string, interval: string, path: Path): Finding[] {
@@ -196,6 +203,10 @@ function checkCapacity(topology: Topology, datacenter: Datacenter, path: Path): 
     .reduce((sum, group) => sum + group.targets.length, 0);
   const capacities = datacenter.secondaries.map(({ capacity }) => capacity);
   const capacity = capacities.reduce((sum, each) => sum + each, 0);
+  if (targets > datacenter.targets_max) {
+    const counted = `at most ${datacenter.targets_max} targets in ${datacenter.name}`;
+    return [error([...path, "targets_max"], `expected ${counted}, got ${countOf(targets, "static target")}`)];
+  }
   const left = capacity - Math.max(...capacities);
   const at = [...path, "secondaries"];
   const counted = `${countOf(targets, "static target")} in ${datacenter.name}`;
@@ -248,6 +259,8 @@ function checkScrapeConfigs(topology: Topology, configs: readonly ScrapeConfig[]
     const interval = config.scrape_interval ?? topology.scrape_defaults.scrape_interval;
     const findings: Finding[] = [];
     if (config.scrape_interval !== undefined) findings.push(...checkInterval(interval, [...at, "scrape_interval"]));
+    if (config.discovery_hold !== undefined)
+      findings.push(...checkHold(config.discovery_hold, [...at, "discovery_hold"]));
     if (config.scrape_timeout !== undefined) {
       findings.push(...checkTimeout(config.scrape_timeout, interval, [...at, "scrape_timeout"]));
     }

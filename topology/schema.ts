@@ -4,6 +4,7 @@
 // refused by name instead of being ignored.
 
 import { z } from "zod";
+import { generationTargetsMax } from "#/lib/codec/limits.ts";
 import { durationUnitsMs } from "#/lib/model/duration.ts";
 import { labelNamePattern, relabelActions, relabelDefaults } from "#/lib/model/relabel.ts";
 import { httpShape } from "#/topology/http.ts";
@@ -60,6 +61,8 @@ const natsServers = z
   .min(1);
 
 const replicas = z.union([z.literal(1), z.literal(3)], { error: "1 or 3" }).default(1);
+
+const lossShare = z.number().min(0).max(1);
 
 const staticConfig = z.strictObject({
   targets: z.array(z.string().min(1)).describe("host:port of each target."),
@@ -156,6 +159,8 @@ export const scrapeConfig = z.strictObject({
     .max(1000)
     .default(0)
     .describe("Where room runs out, targets of a lower priority are left out first."),
+  discovery_loss_max: lossShare.optional().describe("`scrape_defaults` says it when it is left out."),
+  discovery_hold: duration.optional().describe("`scrape_defaults` says it when it is left out."),
   static_configs: z.array(staticConfig).default([]).describe("Targets that are written here."),
   file_sd_configs: z.array(fileSdConfig).default([]).describe("Targets that are written in files, which are watched."),
 });
@@ -221,6 +226,12 @@ const datacenter = z.strictObject({
     .describe("The NATS servers that hold this data centre's log."),
   primaries: z.array(primary).min(1).max(2).describe("A failover pair, or one alone."),
   secondaries: z.array(secondary).min(1).describe("They scrape."),
+  targets_max: z
+    .int()
+    .min(1)
+    .max(generationTargetsMax)
+    .default(200_000)
+    .describe("A list that would bring more targets than this is refused as a whole."),
   head_retention: duration
     .optional()
     .describe("How long samples stay in memory here; the top-level value when it is left out."),
@@ -283,8 +294,14 @@ export const topologySchema = z
       .strictObject({
         scrape_interval: duration.default("15s").describe("How often targets are scraped."),
         scrape_timeout: duration.default("10s").describe("How long one scrape may take."),
+        discovery_loss_max: lossShare
+          .default(0.5)
+          .describe("A list that loses a larger share of its targets at once keeps them for a while; 1 lets all go."),
+        discovery_hold: duration
+          .default("10m")
+          .describe("How long it keeps them, unless `heliograph sources confirm` lets them go."),
       })
-      .default({ scrape_interval: "15s", scrape_timeout: "10s" })
+      .default({ scrape_interval: "15s", scrape_timeout: "10s", discovery_loss_max: 0.5, discovery_hold: "10m" })
       .describe("For scrape configs that do not say it themselves."),
     global: global.describe("The global tier and its hub."),
     datacenters: z.array(datacenter).min(1).describe("Each keeps itself, and is carried to the global tier."),

@@ -314,7 +314,7 @@ export const metricTable = {
     type: "gauge",
     tiers: ["primary"],
     labels: ["job"],
-    help: "Targets that discovery found, by scrape config.",
+    help: "Targets that the lists have, by scrape config; those that are held are not in it.",
   },
   heliograph_primary_discovery_errors_total: {
     type: "counter",
@@ -333,6 +333,18 @@ export const metricTable = {
     tiers: ["primary"],
     labels: ["job"],
     help: "Targets that relabel_configs dropped, by scrape config.",
+  },
+  heliograph_primary_held_targets: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Targets that are scraped although no list has them any more, because their loss was sudden and is not confirmed, by scrape config.",
+  },
+  heliograph_primary_source_problems: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["job"],
+    help: "Files and directories of targets that cannot be read, or whose list is refused; their last targets are kept.",
   },
   heliograph_primary_generation: {
     type: "gauge",

@@ -14,7 +14,7 @@ export const listBytesMax = 16 * MiB;
 /** YAML takes many times as long as JSON to read, and the process does nothing else meanwhile. */
 const yamlBytesMax = 2 * MiB;
 
-export type BadTargetListCode = "too_large" | "not_utf8" | "empty" | "syntax" | "shape";
+export type BadTargetListCode = "too_large" | "not_utf8" | "empty" | "syntax" | "shape" | "too_many" | "no_room";
 
 export class BadTargetList extends Error {
   override readonly name = "BadTargetList";

@@ -48,10 +48,20 @@ export interface RefusedTarget {
 /** What the groups of one source come to. */
 export interface FoundTargets {
   readonly targets: readonly Target[];
+  /** The first ones. */
   readonly refused: readonly RefusedTarget[];
+  readonly refusedCount: number;
   /** How many `relabel_configs` left out. */
   readonly dropped: number;
 }
+
+export const foundNothing: FoundTargets = { targets: [], refused: [], refusedCount: 0, dropped: 0 };
+
+/** Of the targets refused in one source this many are shown; a list of garbage has a million. */
+const refusedShownMax = 20;
+
+/** What is longer is no address, and is not shown whole. */
+const addressShownMax = 200;
 
 /** Longer ones are mistakes, and would be carried with every generation. */
 const labelBytesMax = 4096;
@@ -91,19 +101,30 @@ export function jobOf(topology: Topology, datacenter: Datacenter, config: Scrape
   };
 }
 
-export function targetsOf(job: Job, groups: readonly TargetGroup[]): FoundTargets {
+/** Ends early once there are more than `targetsMax`. */
+export function targetsOf(
+  job: Job,
+  groups: readonly TargetGroup[],
+  targetsMax: number = Number.POSITIVE_INFINITY,
+): FoundTargets {
   const targets: Target[] = [];
   const refused: RefusedTarget[] = [];
+  let refusedCount = 0;
   let dropped = 0;
   for (const group of groups) {
     for (const address of group.targets) {
       const made = targetOf(job, address, group.labels);
-      if (typeof made === "string") refused.push({ address, message: made });
-      else if (made === undefined) dropped += 1;
-      else targets.push(made);
+      if (made === undefined) dropped += 1;
+      else if (typeof made !== "string") targets.push(made);
+      else if (++refusedCount <= refusedShownMax) refused.push({ address: shortened(address), message: made });
+      if (targets.length > targetsMax) return { targets, refused, refusedCount, dropped };
     }
   }
-  return { targets, refused, dropped };
+  return { targets, refused, refusedCount, dropped };
+}
+
+function shortened(address: string): string {
+  return address.length > addressShownMax ? `${address.slice(0, addressShownMax - 1)}…` : address;
 }
 
 /** The target, or why there is none; undefined when its relabelling drops it. */

@@ -14,6 +14,8 @@ const commands = [
   ["demo"],
   ["query"],
   ["targets"],
+  ["sources"],
+  ["sources", "confirm"],
   ["topology", "check"],
   ["topology", "nats"],
   ["topology", "schema"],

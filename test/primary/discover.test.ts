@@ -1,101 +1,15 @@
 import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import t, { type Test } from "tap";
+import t from "tap";
 import { systemClock } from "#/lib/clock/clock.ts";
-import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
+import { silentLogger } from "#/lib/logger/logger.ts";
 import { labelsRecord } from "#/lib/model/labels.ts";
-import type { Target } from "#/lib/model/target.ts";
-import { sameTarget } from "#/lib/model/target.ts";
+import { sameTarget, type Target } from "#/lib/model/target.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { Discovery } from "#/primary/discover/discover.ts";
-import { type Disk, systemDisk } from "#/primary/discover/disk.ts";
-import { manualClock } from "#/test/support/manual-clock.ts";
-import { parseTopology } from "#/topology/file.ts";
-import { formatProblem } from "#/topology/problem.ts";
-
-function topologyOf(scrapeConfigs: string, edit: (text: string) => string = (text) => text) {
-  const text = edit(`format_version: 1
-federation: test
-global:
-  nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
-  pair: [{ name: g1, http: { listen: "127.0.0.1:9480" } }]
-datacenters:
-  - name: fra
-    region: eu
-    labels: { provider: own }
-    nats: { servers: ["nats://127.0.0.1:4223"] }
-    primaries:
-      - { name: p1, http: { listen: "127.0.0.1:9470" }, grpc: { listen: "127.0.0.1:9471" } }
-    secondaries:
-      - { name: s1, http: { listen: "127.0.0.1:9474" } }
-scrape_configs:
-${scrapeConfigs}`);
-  const { topology, problems } = parseTopology(text, "t.yaml");
-  if (!topology) throw new Error(problems.map(formatProblem).join("\n"));
-  return topology;
-}
-
-/** Everything is read from memory, and nothing can be watched unless `watched` says so. */
-function memoryDisk(files: Map<string, string | Error>, watched: Map<string, () => void> = new Map()): Disk {
-  return {
-    async list(directory) {
-      const paths = [...files.keys()].filter((path) => path.startsWith(`${directory}/`));
-      if (paths.length === 0)
-        throw Object.assign(new Error(`ENOENT: no such directory ${directory}`), { code: "ENOENT" });
-      return paths.map((path) => path.slice(directory.length + 1));
-    },
-    async read(path, bytesMax) {
-      const content = files.get(path);
-      if (content === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: "ENOENT" });
-      if (content instanceof Error) throw content;
-      return Buffer.from(content).subarray(0, bytesMax);
-    },
-    watch(directory, onEvent) {
-      watched.set(directory, onEvent);
-      return { close: () => void watched.delete(directory) };
-    },
-  };
-}
-
-async function discover(
-  t: Test,
-  scrapeConfigs: string,
-  options: { files?: Record<string, string>; edit?: (text: string) => string } = {},
-) {
-  const topology = topologyOf(scrapeConfigs, options.edit);
-  const files = new Map<string, string | Error>(Object.entries(options.files ?? {}));
-  const watched = new Map<string, () => void>();
-  const clock = manualClock();
-  const metrics = createRegistry({ tier: "primary" });
-  const sentences: string[] = [];
-  const note = (_fields: unknown, sentence: string) => void sentences.push(sentence);
-  const log: Logger = { ...silentLogger(), info: note, warn: note, error: note, child: () => log };
-  const discovery = new Discovery({
-    topology,
-    datacenter: topology.datacenters[0]!,
-    baseDir: "/etc/heliograph",
-    clock,
-    log,
-    metrics,
-    disk: memoryDisk(files, watched),
-  });
-  t.teardown(() => discovery.close());
-  let changes = 0;
-  discovery.onChange(() => {
-    changes += 1;
-  });
-  await discovery.start();
-  const change = async (directory: string) => {
-    watched.get(directory)?.();
-    await clock.advance(100);
-  };
-  return { discovery, clock, metrics, files, sentences, change, changes: () => changes };
-}
-
-function urls(targets: readonly Target[]): string[] {
-  return targets.map(({ url }) => url).sort();
-}
+import { systemDisk } from "#/primary/discover/disk.ts";
+import { discover, topologyOf, urls } from "#/test/support/discovery.ts";
 
 /** Url, labels, interval and timeout, as the API of Prometheus shows them. */
 function shown(targets: readonly Target[]): string[] {
@@ -416,7 +330,7 @@ t.test("a change that no event told of is seen after the refresh interval", asyn
   files.set(`${dir}/node-1.yml`, '- targets: ["10.0.0.2:1"]');
   await clock.advance(59_000);
   t.same(urls(discovery.targets()), ["http://10.0.0.1:1/metrics"]);
-  await clock.advance(1000);
+  await clock.advance(1300);
   t.same(urls(discovery.targets()), ["http://10.0.0.2:1/metrics"]);
 });
 

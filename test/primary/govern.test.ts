@@ -7,6 +7,7 @@ import { silentLogger } from "#/lib/logger/logger.ts";
 import type { GenerationSecondary } from "#/lib/model/generation.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
+import type { Target } from "#/lib/model/target.ts";
 import { seededRandom } from "#/lib/random/random.ts";
 import { Generations } from "#/lib/replica/generations.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
@@ -34,6 +35,7 @@ function governor({ reads = false, targets = 1 } = {}) {
     return book.take({ position, kind, origin, payload });
   };
   const priorities = new Map<string, number>();
+  const remembered: (readonly Target[])[] = [];
   const done = govern(
     {
       datacenter: "fra",
@@ -61,6 +63,7 @@ function governor({ reads = false, targets = 1 } = {}) {
       priorities: () => priorities,
       living: () => found.living,
       generation: () => book.newest,
+      remember: (scraped) => void remembered.push(scraped),
       position: () => read.position,
       trail: () => book.trail,
       logAgeMaxMs: 3_600_000,
