@@ -20,6 +20,7 @@ help:
 	@echo "make bench-limit  how many targets one secondary carries before a scrape is late (THREADS=2 SCENARIO=100@1)"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
+	@echo "make drill-moves  four secondaries of 2,000 targets killed, stopped, cut off, drained: whose slots are missing"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
 	@echo "make fuzz         broken bodies and answers for the scrape path, against plain readings (INPUTS=1000000, SEED=n)"
 	@echo "make replay       the same bodies to Heliograph and to Prometheus for MINUTES=10, and every sample compared"
@@ -116,6 +117,10 @@ drill-once: prepare
 
 drill-short: prepare
 	@bin/heliograph drill --short $(drill_port)
+
+.PHONY: drill-moves
+drill-moves: prepare
+	@node_modules/.bin/node test/moves/main.ts
 
 # 2000 seeds are some 3 hours of one core.
 sim: $(installed)

@@ -130,6 +130,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     primary: primary.name,
     secondaries,
     writer: commitLog,
+    onWord: (name) => presence.heard(name, 0),
     safety,
     clock,
     random,

@@ -29,6 +29,8 @@ export interface ReceiverParts {
   /** Names of the data centre's secondaries, as the topology file has them now. */
   readonly secondaries: () => readonly string[];
   readonly writer: LogWriter;
+  /** Called with each word of a secondary, right when it comes. */
+  readonly onWord: (secondary: string) => void;
   readonly safety: SafetyBook;
   readonly clock: Clock;
   readonly random: Random;
@@ -98,13 +100,13 @@ export class Receiver {
           for (const known of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, known);
           continue;
         }
-        connection.heardMs = clock.monotonicMs();
+        this.#heard(connection);
         if (!request.batch || request.batch.length === 0) continue;
         metrics.add("heliograph_primary_received_bytes_total", request.batch.length);
         connection.taking = true;
         await this.#take(connection, request.batch, signal);
         connection.taking = false;
-        connection.heardMs = clock.monotonicMs();
+        this.#heard(connection);
         if (signal.aborted || !this.#isServed(connection)) return;
       }
     } finally {
@@ -124,6 +126,11 @@ export class Receiver {
         await this.#acknowledge(connection, known).catch(() => connection.session.close());
       }
     }
+  }
+
+  #heard(connection: Connection): void {
+    connection.heardMs = this.#parts.clock.monotonicMs();
+    if (this.#isServed(connection)) this.#parts.onWord(connection.secondary);
   }
 
   /** No longer so when its secondary came again, or everything starts over. */
@@ -170,6 +177,7 @@ export class Receiver {
       said: new Map(),
     };
     this.#connections.set(hello.secondary, connection);
+    this.#parts.onWord(hello.secondary);
     return connection;
   }
 

@@ -27,8 +27,10 @@ const acceptanceMsMax = 10 * secondMs;
 export const backlogMsMin = 10 * secondMs;
 /** The primary tells right after its welcome how far each run is; to begin without knowing would only repeat batches. */
 const acknowledgementsAwaitedMs = 100;
-/** A stream without batches says so often that we live: well within a primary's patience (2.5 s at least). */
-const keepAliveMs = 0.9 * secondMs;
+/** A stream without batches says so often that we live: a primary's patience may be 2.5 s, and its peer hears it up to 1 s later. */
+const keepAliveMs = 0.5 * secondMs;
+/** And so often it is looked whether that, or anything else, is due. */
+const watchMs = 0.25 * secondMs;
 /** More on their way than this helps no primary, whatever window it offers. */
 const windowBatchesMax = 256;
 assert(acknowledgementsAwaitedMs < welcomeMsMax, "a session begins well before it is given up");
@@ -165,7 +167,7 @@ class PushSession {
     const forget = onAbort(signal, () => stuck.reject(new WireError("broken", "stopped")));
     const stream = client.push(life.signal);
     const beganMs = clock.monotonicMs();
-    const watch = clock.every(secondMs, () => {
+    const watch = clock.every(watchMs, () => {
       const nowMs = clock.monotonicMs();
       this.#keepAlive(stream);
       if (!this.welcomed && nowMs - beganMs > welcomeMsMax) {

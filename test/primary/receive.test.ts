@@ -90,6 +90,7 @@ function primary() {
   const metrics = createRegistry({ tier: "primary" });
   const appended: AppendRequest[] = [];
   const failures: LogError[] = [];
+  const words: string[] = [];
   const safety = new SafetyBook({ primaries: ["p1", "p2"], globals: ["g1", "g2"], clock });
   const receiver = new Receiver({
     datacenter: "ams",
@@ -103,13 +104,14 @@ function primary() {
         return { stream: "dc-ams-1-1", sequence: appended.length, duplicate: false };
       },
     },
+    onWord: (name) => words.push(name),
     safety,
     clock,
     random: seededRandom(1),
     log: silentLogger(),
     metrics,
   });
-  return { receiver, safety, metrics, appended, failures };
+  return { receiver, safety, metrics, appended, failures, words };
 }
 
 const never = new AbortController().signal;
@@ -148,6 +150,24 @@ t.test("a batch is accepted once the log has it, and its bytes go there as they 
   t.ok(Buffer.from(appended[0]!.payload).equals(first!));
   t.equal(metrics.get("heliograph_primary_received_batches_total", { result: "accepted" }), 2);
 });
+
+t.test(
+  "each word of a secondary is told when it comes: its hello, an empty batch, and a batch before and after the log",
+  async (t) => {
+    const { receiver, words } = primary();
+    const stream = session();
+    const served = receiver.serve(stream.server, undefined, never);
+    stream.hello();
+    stream.say({ batch: Buffer.alloc(0) });
+    stream.say({ batch: batches(1)[0]! });
+    stream.end();
+    await served;
+    t.same(
+      words,
+      Array.from({ length: 4 }, () => "ams-s1"),
+    );
+  },
+);
 
 t.test("a batch sent twice is acknowledged twice and appended once", async (t) => {
   const { receiver, appended } = primary();

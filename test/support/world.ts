@@ -25,7 +25,7 @@ export interface World {
 }
 
 /** Ended by the teardown of the test. */
-export async function openWorld(t: Test): Promise<World> {
+export async function openWorld(t: Pick<Test, "comment" | "passing" | "teardown">): Promise<World> {
   const dir = await mkdtemp(join(tmpdir(), "heliograph-e2e-"));
   const logs = join(dir, "logs");
   await mkdir(logs);
