@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { PrimaryProbe, type ProbeFetch } from "#/global/probe.ts";
 import { DatacenterStates } from "#/global/state.ts";
-import { assignedSourcesOf, type Heard, statusOf } from "#/global/status.ts";
+import { assignedSourcesOf, heardOf, statusOf } from "#/global/status.ts";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
@@ -77,7 +77,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   const retentionMs = durationMs(topology.head_retention);
   const views = new Map(topology.datacenters.map((datacenter) => [datacenter.name, parts.hub(datacenter)]));
   const replicas = new Map<string, Replica>();
-  const heard = new Map<string, Heard>();
+  const heard = new Map(topology.datacenters.map((datacenter) => [datacenter.name, heardOf(datacenter, clock)]));
   let wasConnected = false;
   const replaying = () => {
     const missing = topology.datacenters.filter((datacenter) => !replicas.has(datacenter.name));
@@ -135,8 +135,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       }),
     }),
   );
-  const nowMs = () => clock.nowMs();
-  const view = { topology, server: name, replicas, heard, incomplete: replaying, nowMs };
+  const view = { topology, server: name, replicas, heard, incomplete: replaying };
   registerAssignedPages(http.app, assignedSourcesOf(view), clock);
   await parts.web(http.app);
   const httpAddress = await http.start();
@@ -145,8 +144,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   const reading: Promise<void>[] = [];
   for (const datacenter of topology.datacenters) {
     const view = views.get(datacenter.name)!;
-    const known: Heard = { heartbeats: new Map() };
-    heard.set(datacenter.name, known);
+    const known = heard.get(datacenter.name)!;
     const replica = await Replica.open({
       datacenter: datacenter.name,
       dir: join(parts.dataDir, "journal", datacenter.name),
@@ -184,6 +182,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   lease.start();
   const beat = clock.every(reportMs, () => {
     for (const datacenter of replicas.keys()) report(datacenter);
+    for (const { words } of heard.values()) words.listen();
     states.look();
   });
   const trim = clock.every(trimMs, () => head.trim(clock.nowMs() - retentionMs));

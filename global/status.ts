@@ -2,15 +2,29 @@
 // heartbeats said.
 
 import type { FederationView } from "#/global/state.ts";
+import type { Clock } from "#/lib/clock/clock.ts";
 import type { Heartbeat } from "#/lib/model/heartbeat.ts";
 import type { DatacenterStatus, FederationStatus, SecondaryStatus } from "#/lib/model/status.ts";
-import { type AssignedSources, type HeardByPrimary, newestWords, secondaryFacts } from "#/lib/page/assigned/source.ts";
+import { type AssignedSources, secondaryFacts } from "#/lib/page/assigned/source.ts";
+import { type HeardByPrimary, LastWords } from "#/lib/page/assigned/words.ts";
 import type { Replica } from "#/lib/replica/replica.ts";
 import { addressOf, type Datacenter, type Topology } from "#/topology/schema.ts";
 
 /** The newest heartbeat of each primary of a data centre. */
 export interface Heard {
   readonly heartbeats: Map<string, { readonly sentMs: number; readonly payload: Heartbeat }>;
+  /** What they said of secondaries, also earlier. */
+  readonly words: LastWords;
+}
+
+export function heardOf({ secondaries }: Datacenter, clock: Clock): Heard {
+  const heartbeats: Heard["heartbeats"] = new Map();
+  const words = new LastWords({
+    clock,
+    known: () => secondaries.map(({ name }) => name),
+    heard: () => heardByPrimaries(heartbeats, clock.nowMs()),
+  });
+  return { heartbeats, words };
 }
 
 export function statusOf(known: {
@@ -31,7 +45,7 @@ export function statusOf(known: {
     blind: view.blind,
     datacenters: topology.datacenters.map((datacenter) => {
       const seen = view.datacenters.find(({ name }) => name === datacenter.name)!;
-      const heard = known.heard.get(datacenter.name) ?? { heartbeats: new Map() };
+      const heard = known.heard.get(datacenter.name)!;
       return {
         name: datacenter.name,
         region: datacenter.region,
@@ -41,7 +55,7 @@ export function statusOf(known: {
         lagMs: seen.lagMs,
         ...contentOf(known.replicas.get(datacenter.name)),
         primaries: primariesOf(datacenter, heard, seen.reachable),
-        secondaries: secondariesOf(datacenter, heard, known.replicas.get(datacenter.name), nowMs),
+        secondaries: secondariesOf(datacenter, heard, known.replicas.get(datacenter.name)),
       };
     }),
   };
@@ -78,15 +92,10 @@ function primariesOf(
   });
 }
 
-function secondariesOf(
-  datacenter: Datacenter,
-  heard: Heard,
-  replica: Replica | undefined,
-  nowMs: number,
-): readonly SecondaryStatus[] {
+function secondariesOf(datacenter: Datacenter, heard: Heard, replica: Replica | undefined): readonly SecondaryStatus[] {
   const targets = new Map<string, number>();
   for (const { owner } of replica?.generation?.targets ?? []) targets.set(owner, (targets.get(owner) ?? 0) + 1);
-  const words = newestWords(heardByPrimaries(heard, nowMs));
+  const words = heard.words.words();
   return datacenter.secondaries.map(({ name }) => ({
     name,
     ageMs: words.get(name)?.ageMs ?? null,
@@ -95,7 +104,7 @@ function secondariesOf(
 }
 
 /** As each primary's newest heartbeat says. */
-function heardByPrimaries({ heartbeats }: Heard, nowMs: number): readonly HeardByPrimary[] {
+function heardByPrimaries(heartbeats: Heard["heartbeats"], nowMs: number): readonly HeardByPrimary[] {
   return [...heartbeats.values()].map(({ payload: { replica, secondaries }, sentMs }) => ({
     primary: replica,
     ageMs: Math.max(0, nowMs - sentMs),
@@ -110,7 +119,6 @@ export function assignedSourcesOf(known: {
   readonly replicas: ReadonlyMap<string, Replica>;
   readonly heard: ReadonlyMap<string, Heard>;
   readonly incomplete: () => string | undefined;
-  readonly nowMs: () => number;
 }): AssignedSources {
   return {
     server: known.server,
@@ -127,7 +135,7 @@ export function assignedSourcesOf(known: {
               capacity: each.capacity,
               url: `http://${addressOf(each.http)}`,
             })),
-            heardByPrimaries(known.heard.get(name) ?? { heartbeats: new Map() }, known.nowMs()),
+            known.heard.get(name)!.words.words(),
             known.replicas.get(name)?.generation,
           ),
         dropped: () => ({}),

@@ -13,7 +13,7 @@ import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import type { DatacenterStatus, StatusAnswer } from "#/lib/model/status.ts";
 import { registerAssignedPages } from "#/lib/page/assigned/routes.ts";
-import { newestWords } from "#/lib/page/assigned/source.ts";
+import { LastWords } from "#/lib/page/assigned/words.ts";
 import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import { registerPrometheusApi } from "#/lib/query/api.ts";
@@ -198,7 +198,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   };
   registerOperation(http.app, operation);
   const heard = () => heardByPair(primary.name, receiver.connected(), safety);
-  const view = { primary: primary.name, datacenter: () => datacenter, replica: () => replica, heard, discovery };
+  const words = new LastWords({ clock, known: secondaries, heard });
+  const view = { primary: primary.name, datacenter: () => datacenter, replica: () => replica, words, discovery };
   const incomplete = () => (replica ? undefined : replaying(primary.name));
   registerAssignedPages(http.app, assignedSourcesOf({ ...view, incomplete }), clock);
   registerSources(http.app, { primary: primary.name, datacenter: datacenter.name, lease, discovery, clock });
@@ -269,6 +270,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     stopping.signal,
   );
   const beat = clock.every(heartbeatMs, () => {
+    words.listen();
     for (const { name, ageMs } of receiver.connected()) presence.heard(name, ageMs);
     report();
     // A global that is away for too long no longer counts, and nobody says so.
@@ -332,7 +334,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     const newest = replica?.lastHeartbeat;
     const connected = parts.logConnected();
     const reports = new Map(safety.reports().map((each) => [each.name, each]));
-    const words = newestWords(heard());
+    const lastWords = words.words();
     return {
       name: datacenter.name,
       region: datacenter.region,
@@ -357,7 +359,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       }),
       secondaries: secondaries().map((name) => ({
         name,
-        ageMs: words.get(name)?.ageMs ?? null,
+        ageMs: lastWords.get(name)?.ageMs ?? null,
         targets: owners.get(name) ?? 0,
       })),
     };

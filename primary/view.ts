@@ -1,7 +1,7 @@
 // What a primary shows of its data centre: who scrapes what, by the newest generation that it read, and whom the pair hears.
 
-import type { AssignedSources, HeardByPrimary } from "#/lib/page/assigned/source.ts";
-import { secondaryFacts } from "#/lib/page/assigned/source.ts";
+import { type AssignedSources, secondaryFacts } from "#/lib/page/assigned/source.ts";
+import type { HeardByPrimary, LastWords } from "#/lib/page/assigned/words.ts";
 import type { Replica } from "#/lib/replica/replica.ts";
 import { type Priorities, unassignedReason } from "#/primary/assign.ts";
 import type { SafetyBook } from "#/primary/safety.ts";
@@ -12,7 +12,7 @@ export interface PrimaryView {
   readonly datacenter: () => Datacenter;
   /** Undefined while it is replayed. */
   readonly replica: () => Replica | undefined;
-  readonly heard: () => readonly HeardByPrimary[];
+  readonly words: Pick<LastWords, "words">;
   readonly discovery: { dropped(): Readonly<Record<string, number>>; priorities(): Priorities };
   readonly incomplete: () => string | undefined;
 }
@@ -33,7 +33,7 @@ export function assignedSourcesOf(view: PrimaryView): AssignedSources {
           datacenter: datacenter.name,
           generation: () => view.replica()?.generation,
           last: (id) => view.replica()?.lastOutcome(id),
-          secondaries: () => secondaryFacts(configured, view.heard(), view.replica()?.generation),
+          secondaries: () => secondaryFacts(configured, view.words.words(), view.replica()?.generation),
           dropped: () => view.discovery.dropped(),
           whyUnassigned: (generation) => unassignedReason(generation, view.discovery.priorities()),
         },

@@ -124,6 +124,7 @@ function Footer() {
       <span>
         {formatClock(nowMs, nowMs)} {formatZone(nowMs)}
       </span>
+      <a href="/targets">who scrapes what</a>
       <a href="/api/v1/datacenters">status as JSON</a>
       <a href="/metrics">own metrics</a>
     </footer>

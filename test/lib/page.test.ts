@@ -5,7 +5,9 @@ import { labelsOf } from "#/lib/model/labels.ts";
 import type { Target } from "#/lib/model/target.ts";
 import type { AssignedAnswer, AssignedSummary } from "#/lib/page/assigned/answer.ts";
 import type { AssignedSource } from "#/lib/page/assigned/source.ts";
+import { type HeardByPrimary, LastWords } from "#/lib/page/assigned/words.ts";
 import { assignedApp, type GivenOutcome, mixed, nowMs, type Row, sourceOf } from "#/test/support/assigned.ts";
+import { manualClock } from "#/test/support/manual-clock.ts";
 import type { Teardown } from "#/test/support/sockets.ts";
 import { makeTarget } from "#/test/support/targets.ts";
 
@@ -274,6 +276,31 @@ t.test("the page says who scrapes what, why something is not scraped, and who to
   t.match((await get("/targets?find=zzz")).body, "No target is like that");
   t.match((await serve(t, [{ ...sourceOf([]), generation: () => undefined }]).get("/targets")).body, "No generation");
 });
+
+t.test(
+  "the last word of a secondary is remembered when its stream has ended, whichever primary heard it",
+  async (t) => {
+    const clock = manualClock(nowMs);
+    let heard: readonly HeardByPrimary[] = [];
+    const words = new LastWords({ clock, known: () => ["s1", "s2"], heard: () => heard });
+    t.same([...words.words()], []);
+    heard = [
+      { primary: "p1", ageMs: 0, secondaries: [{ name: "s1", ageMs: 700 }] },
+      {
+        primary: "p2",
+        ageMs: 300,
+        secondaries: [
+          { name: "s1", ageMs: 100 },
+          { name: "stranger", ageMs: 0 },
+        ],
+      },
+    ];
+    words.listen();
+    heard = [];
+    await clock.advance(5000);
+    t.same([...words.words()], [["s1", { ageMs: 5400, primary: "p2" }]]);
+  },
+);
 
 t.test("nothing that comes from outside gets onto the page unescaped", async (t) => {
   const evil = `"><script>alert('x')</script>&`;

@@ -7,7 +7,7 @@ import { labelsOf } from "#/lib/model/labels.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Target } from "#/lib/model/target.ts";
 import { registerAssignedPages } from "#/lib/page/assigned/routes.ts";
-import { type AssignedSource, type HeardByPrimary, secondaryFacts } from "#/lib/page/assigned/source.ts";
+import { type AssignedSource, secondaryFacts } from "#/lib/page/assigned/source.ts";
 import type { Teardown } from "#/test/support/sockets.ts";
 import { makeTarget } from "#/test/support/targets.ts";
 
@@ -25,14 +25,12 @@ export function sourceOf(
   rows: readonly Row[],
   {
     datacenter = "fra",
-    heard = [{ primary: "p1", ageMs: 0, secondaries: ["s1", "s2"].map((name) => ({ name, ageMs: 400 })) }],
     secondaries = [
       { name: "s1", capacity: 5 },
       { name: "s2", capacity: 5 },
     ],
   }: {
     readonly datacenter?: string;
-    readonly heard?: readonly HeardByPrimary[];
     readonly secondaries?: readonly GenerationSecondary[];
   } = {},
 ): AssignedSource {
@@ -63,12 +61,13 @@ export function sourceOf(
       .map(([target, { owner = "s1" } = {}]) => ({ target, owner }))
       .sort((a, b) => (a.target.id < b.target.id ? -1 : 1)),
   };
+  const words = new Map(["s1", "s2"].map((name) => [name, { ageMs: 400, primary: "p1" }]));
   const configured = ["s1", "s2", "s3"].map((name) => ({ name, capacity: 5, url: `http://${name}:9100` }));
   return {
     datacenter,
     generation: () => generation,
     last: (id) => lasts.get(id),
-    secondaries: () => secondaryFacts(configured, heard, generation),
+    secondaries: () => secondaryFacts(configured, words, generation),
     dropped: () => ({ node: 7 }),
   };
 }

@@ -4,6 +4,7 @@
 import { secondMs } from "#/lib/bytes/units.ts";
 import { type AssignedTarget, type Generation, type SecondaryState, stateOf } from "#/lib/model/generation.ts";
 import { isFailed, isStored, type LastOutcome } from "#/lib/model/outcome.ts";
+import type { LastWord } from "#/lib/page/assigned/words.ts";
 import type { Health } from "#/lib/page/target.ts";
 
 /** From the end of a scrape to here: a batch is sealed once a second, sent, written to the log and read. */
@@ -81,34 +82,12 @@ export function unassignedReason({ secondaries }: Generation): string {
   return `the living secondaries have room for ${room}`;
 }
 
-/** Who was heard by whom: the secondaries whose streams end at a primary, as that primary said `ageMs` ago. */
-export interface HeardByPrimary {
-  readonly primary: string;
-  readonly ageMs: number;
-  readonly secondaries: readonly { readonly name: string; readonly ageMs: number }[];
-}
-
-/** Of each that was heard, the newest word. */
-export function newestWords(
-  heard: Iterable<HeardByPrimary>,
-): ReadonlyMap<string, { readonly ageMs: number; readonly primary: string }> {
-  const words = new Map<string, { readonly ageMs: number; readonly primary: string }>();
-  for (const { primary, ageMs: saidMs, secondaries } of heard) {
-    for (const { name, ageMs } of secondaries) {
-      const known = words.get(name);
-      if (!known || ageMs + saidMs < known.ageMs) words.set(name, { ageMs: ageMs + saidMs, primary });
-    }
-  }
-  return words;
-}
-
 /** In the order of the configured ones. */
 export function secondaryFacts(
   configured: readonly Pick<SecondaryFacts, "capacity" | "name" | "url">[],
-  heard: Iterable<HeardByPrimary>,
+  words: ReadonlyMap<string, LastWord>,
   generation: Generation | undefined,
 ): readonly SecondaryFacts[] {
-  const words = newestWords(heard);
   const living = new Map(generation?.secondaries.map((secondary) => [secondary.name, stateOf(secondary)]));
   return configured.map(({ capacity, name, url }) => {
     const word = words.get(name);
