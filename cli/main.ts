@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sources: async () => (await import("#/cli/sources/command.ts")).sources,
   "sources confirm": async () => (await import("#/cli/sources/command.ts")).confirm,
   targets: async () => (await import("#/cli/targets/command.ts")).targets,
+  generations: async () => (await import("#/cli/generations/command.ts")).generations,
   "topology check": async () => (await import("#/cli/topology/command.ts")).check,
   "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,
   "topology schema": async () => (await import("#/cli/topology/command.ts")).schema,

@@ -128,6 +128,7 @@ export function assignedSourcesOf(known: {
         datacenter: name,
         generation: () => known.replicas.get(name)?.generation,
         last: (id) => known.replicas.get(name)?.lastOutcome(id),
+        generations: (limit) => known.replicas.get(name)?.generations(limit) ?? [],
         secondaries: () =>
           secondaryFacts(
             secondaries.map((each) => ({

@@ -34,6 +34,7 @@ export function assignedSourcesOf(view: PrimaryView): AssignedSources {
           generation: () => view.replica()?.generation,
           last: (id) => view.replica()?.lastOutcome(id),
           secondaries: () => secondaryFacts(configured, view.words.words(), view.replica()?.generation),
+          generations: (limit) => view.replica()?.generations(limit) ?? [],
           dropped: () => view.discovery.dropped(),
           whyUnassigned: (generation) => unassignedReason(generation, view.discovery.priorities()),
         },

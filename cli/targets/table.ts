@@ -1,5 +1,6 @@
 // Secondaries and targets as lines for people.
 
+import { aligned } from "#/cli/columns.ts";
 import type { AssignedAnswer, AssignedSummary, DatacenterSummary } from "#/lib/page/assigned/answer.ts";
 import { explain } from "#/lib/page/outcome.ts";
 import { formatAge, formatCount, formatDuration, words } from "#/lib/page/text.ts";
@@ -115,20 +116,4 @@ function countsText({ counts, found }: AssignedSummary, listed: number): string 
   return listed < found
     ? `${all} Listed are ${formatCount(listed)} of ${formatCount(found)}; --limit 0 lists all.`
     : all;
-}
-
-/** `right` are the columns that end at the same place. */
-function aligned(rows: readonly (readonly string[])[], right: ReadonlySet<number>): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => [...row[column]!].length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => {
-          const padding = " ".repeat(widths[column]! - [...cell].length);
-          return right.has(column) ? padding + cell : cell + padding;
-        })
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }

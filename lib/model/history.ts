@@ -33,15 +33,20 @@ export interface GenerationChanges {
   readonly removed: number;
 }
 
-/** What `/api/v1/generations` answers. */
+/** What `/api/v1/generations` tells of each. */
+export interface GenerationAnswer extends Omit<GenerationSummary, "validFromMs"> {
+  readonly datacenter: string;
+  /** RFC 3339 in UTC. */
+  readonly validFrom: string;
+}
+
 export interface GenerationsAnswer {
   readonly status: "success";
   readonly data: {
-    readonly datacenter: string;
     /** Who tells it. */
-    readonly replica: string;
+    readonly server: string;
     /** Newest first. */
-    readonly generations: readonly GenerationSummary[];
+    readonly generations: readonly GenerationAnswer[];
   };
 }
 

@@ -56,7 +56,7 @@ export class Generations {
 
   /** Newest first. */
   summaries(limit = summariesMax): readonly GenerationSummary[] {
-    return this.#summaries.slice(-Math.min(limit, summariesMax)).reverse();
+    return this.#summaries.slice(Math.max(0, this.#summaries.length - limit)).reverse();
   }
 
   /** The next entry of the log. */

@@ -16,6 +16,7 @@ const commands = [
   ["targets"],
   ["sources"],
   ["sources", "confirm"],
+  ["generations"],
   ["topology", "check"],
   ["topology", "nats"],
   ["topology", "schema"],

@@ -3,6 +3,7 @@
 import fastify from "fastify";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts";
+import type { GenerationSummary } from "#/lib/model/history.ts";
 import { labelsOf } from "#/lib/model/labels.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Target } from "#/lib/model/target.ts";
@@ -68,9 +69,46 @@ export function sourceOf(
     generation: () => generation,
     last: (id) => lasts.get(id),
     secondaries: () => secondaryFacts(configured, words, generation),
+    generations: (limit) => [...givenGenerations].slice(0, limit),
     dropped: () => ({ node: 7 }),
   };
 }
+
+/** Newest first. */
+export const givenGenerations: readonly GenerationSummary[] = [
+  {
+    number: 4,
+    token: 1,
+    primary: "p1",
+    validFromMs: nowMs - 3000,
+    causes: [
+      { kind: "drain", subject: "s2" },
+      { kind: "targets", subject: "node", count: 1 },
+    ],
+    targets: 8,
+    unassigned: 1,
+    secondaries: [
+      { name: "s1", state: "active", targets: 5 },
+      { name: "s2", state: "draining", targets: 2 },
+    ],
+    changes: { moved: 3, added: 1, removed: 0 },
+    form: "delta",
+    bytes: 311,
+  },
+  {
+    number: 3,
+    token: 1,
+    primary: "p2",
+    validFromMs: nowMs - 3_600_000,
+    causes: [],
+    targets: 7,
+    unassigned: 0,
+    secondaries: Array.from({ length: 7 }, (_, i) => ({ name: `s${i + 1}`, state: "active" as const, targets: 1 })),
+    changes: null,
+    form: "full",
+    bytes: 12_345,
+  },
+];
 
 /** One of each kind. */
 export const mixed: readonly Row[] = [

@@ -1,9 +1,11 @@
-// Where the answers are of who scrapes what: /targets for people, /api/v1/targets and /api/v1/scrape_pools for programs.
+// Where the answers are of who scrapes what: /targets for people, /api/v1/targets, /api/v1/scrape_pools and
+// /api/v1/generations for programs.
 
 import type { FastifyInstance } from "fastify";
 
 import type { Clock } from "#/lib/clock/clock.ts";
 import { scrapePoolsText, targetsText } from "#/lib/page/assigned/answer.ts";
+import { generationsAnswer, generationsListed, generationsListedMax } from "#/lib/page/assigned/generations.ts";
 import { assignedPage } from "#/lib/page/assigned/html.ts";
 import { filterOf, select } from "#/lib/page/assigned/select.ts";
 import type { AssignedSources } from "#/lib/page/assigned/source.ts";
@@ -42,6 +44,17 @@ export function registerAssignedPages(app: FastifyInstance, sources: AssignedSou
     const filter = filterOf({ datacenter: parameter(query, "datacenter") });
     const { jobs } = await select(sources.list(), { filter, from: 0, rowsMax: 0, nowMs: clock.nowMs() });
     return reply.send(scrapePoolsText(jobs));
+  });
+  app.get<{ Querystring: Query }>("/api/v1/generations", async ({ query }, reply) => {
+    reply.type(json);
+    const incomplete = sources.incomplete();
+    if (incomplete !== undefined) return reply.code(503).send(errorText("unavailable", incomplete));
+    const datacenter = parameter(query, "datacenter");
+    const fault = unknownDatacenter(sources, datacenter) ?? badNumber(query, "limit");
+    if (fault !== undefined) return reply.code(400).send(errorText("bad_data", fault));
+    const limit = Math.min(generationsListedMax, Number(parameter(query, "limit") || generationsListed));
+    const asked = sources.list().filter((source) => datacenter === "" || source.datacenter === datacenter);
+    return reply.send(JSON.stringify(generationsAnswer(sources.server, asked, limit)));
   });
   app.get<{ Querystring: Query }>("/targets", async ({ query }, reply) => {
     const filter = filterOf(query);

@@ -3,6 +3,7 @@
 
 import { secondMs } from "#/lib/bytes/units.ts";
 import { type AssignedTarget, type Generation, type SecondaryState, stateOf } from "#/lib/model/generation.ts";
+import type { GenerationSummary } from "#/lib/model/history.ts";
 import { isFailed, isStored, type LastOutcome } from "#/lib/model/outcome.ts";
 import type { LastWord } from "#/lib/page/assigned/words.ts";
 import type { Health } from "#/lib/page/target.ts";
@@ -31,6 +32,8 @@ export interface AssignedSource {
   /** Undefined before the first. */
   generation(): Generation | undefined;
   last(id: string): LastOutcome | undefined;
+  /** The last ones, newest first. */
+  generations(limit: number): readonly GenerationSummary[];
   /** In the order of the topology file. */
   secondaries(): readonly SecondaryFacts[];
   /** Targets that relabelling dropped, by job; empty where nobody discovers. */
