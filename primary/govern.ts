@@ -38,7 +38,8 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
       if (caughtUpToken !== token) {
         if (!(await hasReadToTheEnd(parts))) continue;
         caughtUpToken = token;
-        parts.remember((parts.generation()?.targets ?? []).map(({ target }) => target));
+        const inForce = parts.generation();
+        if (inForce) parts.remember(inForce.targets.map(({ target }) => target));
       }
       seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living()];
       const isTold = await writer.isToldWhole();

@@ -24,10 +24,10 @@ export interface SourcesAnswer {
   readonly primary: string;
   /** The primary whose lists count; "" when nobody has the lease. */
   readonly leader: string;
-  readonly now_ms: number;
+  readonly nowMs: number;
   /** All, those that are held included. */
   readonly targets: number;
-  readonly targets_max: number;
+  readonly targetsMax: number;
   readonly sources: readonly SourceStatus[];
 }
 
@@ -42,7 +42,7 @@ export interface SourceStatus {
   /** Left out by relabel_configs. */
   readonly dropped: number;
   readonly refused: { readonly count: number; readonly first: readonly RefusedTarget[] };
-  readonly problem: { readonly message: string; readonly since_ms: number } | null;
+  readonly problem: { readonly message: string; readonly sinceMs: number } | null;
   readonly held: HeldStatus | null;
 }
 
@@ -50,9 +50,9 @@ export interface HeldStatus {
   /** Targets that are kept, of so many that the source had. */
   readonly lost: number;
   readonly of: number;
-  readonly since_ms: number;
-  readonly until_ms: number;
-  /** The source cannot be read: what is held stays also after `until_ms`. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  /** The source cannot be read: what is held stays also after `untilMs`. */
   readonly waits: boolean;
   /** The command that lets them go. */
   readonly confirm: string;
@@ -89,9 +89,9 @@ function sourcesOf({ clock, datacenter, discovery, lease, primary }: SourcesPart
     datacenter,
     primary,
     leader: lease.holder,
-    now_ms: clock.nowMs(),
+    nowMs: clock.nowMs(),
     targets: discovery.targets().length,
-    targets_max: discovery.targetsMax,
+    targetsMax: discovery.targetsMax,
     sources: discovery.jobs().flatMap(sourcesOfJob),
   };
 }
@@ -119,14 +119,14 @@ function common(source: FileSource, job: string, priority: number): Omit<SourceS
     targets,
     dropped,
     refused: { count: refusedCount, first: refused },
-    problem: problem ? { message: problem.message, since_ms: problem.sinceMs } : null,
+    problem: problem ? { message: problem.message, sinceMs: problem.sinceMs } : null,
     held: held ? heldStatus(held, job, file) : null,
   };
 }
 
 function heldStatus({ lost, of, sinceMs, untilMs, waits }: Held, job: string, file: string): HeldStatus {
   const confirm = confirmCommand(job, file);
-  return { lost, of, since_ms: sinceMs, until_ms: untilMs, waits, confirm };
+  return { lost, of, sinceMs: sinceMs, untilMs: untilMs, waits, confirm };
 }
 
 /** As a shell takes it. */

@@ -8,12 +8,12 @@ const refusedShownMax = 3;
 /** The leader's lists first; of a peer only those that are otherwise. */
 export function renderSources(answers: readonly SourcesAnswer[]): string {
   const [first, ...others] = answers.toSorted((a, b) => Number(isLeader(b)) - Number(isLeader(a)));
-  const lines = [heading(first!), ...table(first!.sources, first!.now_ms)];
+  const lines = [heading(first!), ...table(first!.sources, first!.nowMs)];
   for (const other of others) {
     const known = new Set(first!.sources.map(state));
     const differing = other.sources.filter((source) => !known.has(state(source)));
     if (differing.length === 0) lines.push("", `${other.primary} has the same.`);
-    else lines.push("", `${other.primary} differs:`, ...table(differing, other.now_ms));
+    else lines.push("", `${other.primary} differs:`, ...table(differing, other.nowMs));
   }
   return lines.join("\n");
 }
@@ -24,7 +24,7 @@ function isLeader({ leader, primary }: SourcesAnswer): boolean {
 
 function heading(answer: SourcesAnswer): string {
   const who = isLeader(answer) ? `${answer.primary}, which has the lease,` : answer.primary;
-  return `${answer.datacenter}: ${answer.targets} of at most ${answer.targets_max} targets, as ${who} has them.\n`;
+  return `${answer.datacenter}: ${answer.targets} of at most ${answer.targetsMax} targets, as ${who} has them.\n`;
 }
 
 /** Two primaries have the same when all but the times are. */
@@ -69,11 +69,11 @@ function nameOf({ file, kind }: SourceStatus): string {
 
 function notes({ held, problem, refused }: SourceStatus, nowMs: number): string[] {
   const lines: string[] = [];
-  if (problem) lines.push(`since ${agoText(nowMs - problem.since_ms)}: ${problem.message}`);
+  if (problem) lines.push(`since ${agoText(nowMs - problem.sinceMs)}: ${problem.message}`);
   if (held) {
-    const left = held.until_ms - nowMs;
+    const left = held.untilMs - nowMs;
     const until = held.waits ? "until the list can be read" : `for ${timeText(left)} more`;
-    const since = agoText(nowMs - held.since_ms);
+    const since = agoText(nowMs - held.sinceMs);
     lines.push(`since ${since}: ${held.lost} of ${held.of} targets are missing, and scraped ${until}`);
     lines.push(`if they are to go: ${held.confirm}`);
   }

@@ -108,7 +108,7 @@ export class Discovery {
     return this.#jobs.flatMap((job) => job.refused().map((refused) => ({ ...refused, job: job.name })));
   }
 
-  /** What is scraped at present, of all jobs, before this primary begins to say what is: what it would suddenly end is held. */
+  /** To be called with what is scraped at present, of all jobs, before this primary begins to say what is: what it would suddenly end is held. */
   remember(scraped: readonly Target[]): void {
     const byJob = Map.groupBy(scraped, ({ job }) => job);
     for (const job of this.#jobs) job.remember(byJob.get(job.name) ?? []);

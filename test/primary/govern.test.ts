@@ -83,7 +83,7 @@ function governor({ reads = false, targets = 1 } = {}) {
     stop.abort();
     await done;
   };
-  return { appended, book, clock, done, end, found, lease, log, read, stop, take, written };
+  return { appended, book, clock, done, end, found, lease, log, read, remembered, stop, take, written };
 }
 
 t.test(
@@ -102,6 +102,22 @@ t.test(
     await done;
   },
 );
+
+t.test("before a primary says who scrapes what, it hears what is scraped: once with each lease", async (t) => {
+  const { clock, end, found, lease, remembered } = governor({ reads: true, targets: 3 });
+  await clock.advance(1000);
+  t.same(remembered, [], "nothing was, before the first generation");
+  lease.token = 9;
+  found.targets = found.targets.slice(1);
+  await clock.advance(1000);
+  t.same(
+    remembered.map((targets) => targets.length),
+    [3],
+  );
+  await clock.advance(5000);
+  t.equal(remembered.length, 1);
+  await end();
+});
 
 t.test("a primary that ends while its generation is on the way ends in order", async (t) => {
   const { clock, done, log, stop } = governor();

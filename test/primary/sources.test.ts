@@ -65,7 +65,7 @@ t.test("the API tells each list with what it has, what is refused, what is wrong
   const data = answer.data as SourcesAnswer;
   const nowMs = p1.clock.nowMs();
   t.equal(answer.status, "success");
-  t.match(data, { datacenter: "fra", primary: "p1", leader: "p1", now_ms: nowMs, targets: 41, targets_max: 200_000 });
+  t.match(data, { datacenter: "fra", primary: "p1", leader: "p1", nowMs, targets: 41, targetsMax: 200_000 });
   const same = { job: "node", priority: 2, dropped: 0 };
   const [inTopology, all, bad, ...more] = data.sources;
   t.same(inTopology, {
@@ -79,7 +79,7 @@ t.test("the API tells each list with what it has, what is refused, what is wrong
   });
   t.match(all, { ...same, kind: "file", file: list, targets: 0, problem: null });
   t.match(all!.held, { lost: 40, of: 40, waits: false, confirm: `heliograph sources confirm node --file ${list}` });
-  t.equal(all!.held!.until_ms - all!.held!.since_ms, 600_000);
+  t.equal(all!.held!.untilMs - all!.held!.sinceMs, 600_000);
   t.match(bad, { ...same, kind: "file", file: "/etc/heliograph/bad.yml", targets: 0, held: null });
   t.match(bad!.problem!.message, /^1:13: not valid YAML/);
   t.same(more, []);
