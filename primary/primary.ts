@@ -377,6 +377,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     try {
       const { topology: taken, waiting } = reloaded(topology, await parts.reread(), datacenter.name);
       const own = taken.datacenters.find(({ name }) => name === datacenter.name)!;
+      await discovery.reconfigure(taken, own);
       topology = taken;
       datacenter = own;
       presence.reconfigure(secondaries(), leaseMs());

@@ -2,9 +2,15 @@
 
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
-/** Who scrapes, and how long it is kept: a running primary takes these over. */
-const takenOver: ReadonlySet<string> = new Set<keyof Topology>(["head_retention"]);
-const takenOverOfDatacenter: ReadonlySet<string> = new Set<keyof Datacenter>(["secondaries", "head_retention"]);
+/** Who is scraped, by whom and how, and how long it is kept: a running primary takes these over. */
+const takenOver: ReadonlySet<string> = new Set<keyof Topology>(["scrape_configs", "scrape_defaults", "head_retention"]);
+const takenOverOfDatacenter: ReadonlySet<string> = new Set<keyof Datacenter>([
+  "scrape_configs",
+  "secondaries",
+  "labels",
+  "targets_max",
+  "head_retention",
+]);
 
 export interface Reloaded {
   /** The topology that the process runs with from now on: what needs a restart is as it was. */
