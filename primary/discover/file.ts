@@ -15,7 +15,13 @@ import type { Disk } from "#/primary/discover/disk.ts";
 import type { Held, LossLimits } from "#/primary/discover/hold.ts";
 import { BadTargetList, listBytesMax, parseTargetList } from "#/primary/discover/list.ts";
 import { Readings, type Settled } from "#/primary/discover/readings.ts";
-import { type FoundTargets, type Job, type RefusedTarget, targetsOf } from "#/primary/discover/target.ts";
+import {
+  type FoundTargets,
+  type Job,
+  type RefusedTarget,
+  refusedLoggedMax,
+  targetsOf,
+} from "#/primary/discover/target.ts";
 import { durationMs, type ScrapeConfig } from "#/topology/schema.ts";
 
 /** Writers make several changes in a row: they are read once none came for this long … */
@@ -28,9 +34,6 @@ const retryMs = 2 * secondMs;
 
 /** A directory with more matching files is a mistake. */
 const filesMax = 1000;
-
-/** Of the targets refused in a file this many are logged; pages and metrics have all. */
-const refusedLoggedMax = 3;
 
 export interface SourceProblem {
   /** A file, or a directory that cannot be listed. */

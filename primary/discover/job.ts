@@ -20,7 +20,7 @@ import {
   withoutPresent,
 } from "#/primary/discover/hold.ts";
 import { staticTargets } from "#/primary/discover/static.ts";
-import { type FoundTargets, type Job, jobOf, type RefusedTarget } from "#/primary/discover/target.ts";
+import { type FoundTargets, type Job, jobOf, type RefusedTarget, refusedLoggedMax } from "#/primary/discover/target.ts";
 import { type Datacenter, durationMs, type ScrapeConfig, type Topology } from "#/topology/schema.ts";
 
 export interface JobParts {
@@ -73,6 +73,9 @@ export class JobTargets {
     };
     this.#clock = clock;
     this.#log = log.child({ job: this.name });
+    for (const refused of this.static.refused.slice(0, refusedLoggedMax)) {
+      this.#log.warn({ ...refused, refused: this.static.refusedCount }, "A target of the topology file is refused.");
+    }
     this.#onChange = () => onChange(this);
     const shared = { job, baseDir, clock, disk, log, room, limits: this.#limits, onChange: this.#onChange };
     this.#files = config.file_sd_configs.map(

@@ -60,6 +60,9 @@ export const foundNothing: FoundTargets = { targets: [], refused: [], refusedCou
 /** Of the targets refused in one source this many are shown; a list of garbage has a million. */
 const refusedShownMax = 20;
 
+/** … and this many are logged. */
+export const refusedLoggedMax = 3;
+
 /** What is longer is no address, and is not shown whole. */
 const addressShownMax = 200;
 
