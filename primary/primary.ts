@@ -34,11 +34,13 @@ import {
   registerOperation,
 } from "#/primary/operate.ts";
 import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { serveReach } from "#/primary/reach.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
 import { registerSources } from "#/primary/sources.ts";
 import { Standings } from "#/primary/standing.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
+import { reviewMs, Verdicts } from "#/primary/verdict.ts";
 import { assignedSourcesOf, heardByPair } from "#/primary/view.ts";
 import { reloaded } from "#/topology/reload.ts";
 import { type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
@@ -141,7 +143,24 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const assignments = new Assignments({ datacenter: datacenter.name, primary: primary.name, secondaries, clock });
   const leaseMs = () => presenceLeaseMs(shortestIntervalMs(topology, datacenter));
   const presence = new Presence({ clock, secondaries: secondaries(), leaseMs: leaseMs() });
-  const standings = new Standings({ clock, presence, secondaries: datacenter.secondaries, cutOff: () => [] });
+  const verdicts: Verdicts = new Verdicts({
+    primary: primary.name,
+    secondaries,
+    lease: { held: () => lease.held() },
+    generation: () => replica?.generation,
+    clock,
+    random,
+    log,
+    metrics,
+    publish: () => report(),
+  });
+  const standings = new Standings({
+    clock,
+    presence,
+    secondaries: datacenter.secondaries,
+    cutOff: () => verdicts.cutOff(),
+  });
+  verdicts.onChange(() => standings.update());
   const lease = new Lease({
     store: parts.leaseStore,
     holder: primary.name,
@@ -219,12 +238,14 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   commitLog.remember(opened.reached());
   opened.onGeneration((generation) => {
     assignments.publish(generation);
+    verdicts.follow(generation);
     standings.follow(generation);
     metrics.set("heliograph_primary_generation", generation.number);
     unassigned.tell(generation);
   });
   if (opened.generation) {
     assignments.publish(opened.generation);
+    verdicts.follow(opened.generation);
     standings.follow(opened.generation);
   }
   opened.onHeartbeat(({ sentMs, origin }) => {
@@ -233,7 +254,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   opened.onDurable(() => report());
   backChannel.subscribe((heard) => {
     if (safety.hear(heard)) void receiver.acknowledgeAll();
-    if (heard.tier === "primary" && heard.replica !== primary.name) presence.peerHeard(heard.secondaries);
+    if (heard.tier !== "primary" || heard.replica === primary.name) return;
+    presence.peerHeard(heard.secondaries);
+    if (heard.reach) verdicts.hear(heard.reach);
   });
 
   await discovery.start();
@@ -243,6 +266,18 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const server = await parts.serve({
     push: (session, peer, signal) => receiver.serve(session, peer, signal),
     watch: (request, send, peer, signal) => assignments.serve(request, send, peer, signal),
+    reach: (session, peer) =>
+      serveReach(
+        {
+          datacenter: datacenter.name,
+          primary: primary.name,
+          secondaries,
+          generation: () => opened.generation,
+          verdicts,
+        },
+        session,
+        peer,
+      ),
   });
   log.info({ http: httpAddress, grpc: server.address }, "The primary listens.");
   replica = opened;
@@ -277,6 +312,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     void receiver.acknowledgeAll();
     void heartbeat();
   });
+  const reviewing = clock.every(reviewMs, () => verdicts.review());
   const trim = clock.every(trimMs, () => {
     head.trim(clock.nowMs() - retentionMs());
     safety.forgetFinished();
@@ -294,6 +330,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       watermarks: opened.watermarks(),
       secondaries: receiver.connected(),
       leaseToken: lease.token,
+      reach: verdicts.gossip(),
     };
   }
 
@@ -400,6 +437,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
     beat.cancel();
+    reviewing.cancel();
     trim.cancel();
     stopping.abort();
     await lease.close();

@@ -14,7 +14,7 @@ import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { Generation } from "#/lib/model/generation.ts";
+import type { Generation, GenerationSecondary } from "#/lib/model/generation.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import { slotAt, slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/target.ts";
 import { Away } from "#/secondary/away.ts";
@@ -54,6 +54,8 @@ const makeUpShareMax = 0.5;
  * disk, or the slots since were another's, or were closed by the primary.
  */
 const newsMsMax = 5 * secondMs;
+/** Less may be what the clocks of two machines differ, and a generation because somebody was lost is valid at once. */
+const aheadMsMin = 500;
 /** Generations that wait for their time. A primary makes one a few seconds ahead at most; the newest are kept. */
 const generationsPendingMax = 4;
 
@@ -216,7 +218,7 @@ export class Schedule<S> {
   offer(generation: Generation): void {
     if (this.#stop.signal.aborted) return;
     const { validFromMs } = generation;
-    this.#pending.push({ generation, validFromMs, isAhead: validFromMs > this.#clock.nowMs() });
+    this.#pending.push({ generation, validFromMs, isAhead: validFromMs - this.#clock.nowMs() >= aheadMsMin });
     this.#pending.sort(({ generation: a }, { generation: b }) => a.token - b.token || a.number - b.number);
     // One that becomes valid no earlier than a newer one never rules a slot.
     for (let i = this.#pending.length - 2; i >= 0; i--) {
@@ -416,8 +418,9 @@ export class Schedule<S> {
   #switch({ generation: next, isAhead }: Pending, nowMs: number): void {
     const previous = this.#current;
     this.#current = next;
-    const living = new Set(next.secondaries.map(({ name }) => name));
-    const ownerLost = !isAhead && (previous?.secondaries.some(({ name }) => !living.has(name)) ?? false);
+    const able = new Set(next.secondaries.flatMap(({ name, state }) => (state === "cut_off" ? [] : [name])));
+    const wasLost = ({ name, state }: GenerationSecondary) => state !== "cut_off" && !able.has(name);
+    const ownerLost = !isAhead && (previous?.secondaries.some(wasLost) ?? false);
     const isNews = previous !== undefined || nowMs - next.validFromMs <= newsMsMax;
     const mine = next.targets.filter(({ owner }) => owner === this.#secondary);
     const kept = new Set(mine.map(({ target }) => target.id));

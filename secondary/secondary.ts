@@ -15,7 +15,8 @@ import { Assignment } from "#/secondary/assignment.ts";
 import { registerTargetPages } from "#/secondary/page/routes.ts";
 import { mergeParts, mergeShares } from "#/secondary/page/view.ts";
 import { Pusher } from "#/secondary/push.ts";
-import { type StartShards, shardParts } from "#/secondary/shard.ts";
+import { ReachReporter } from "#/secondary/reach/reporter.ts";
+import { type Shard, type StartShards, shardParts } from "#/secondary/shard.ts";
 import type { SpoolStore } from "#/secondary/spool/store.ts";
 import { Spool } from "#/secondary/spool.ts";
 import { Uplink } from "#/secondary/uplink.ts";
@@ -57,7 +58,16 @@ export interface RunningSecondary {
 export async function startSecondary(parts: SecondaryParts): Promise<RunningSecondary> {
   const { clock, datacenter, log, metrics, name, random } = parts;
   const spool = await openSpool(parts);
-  const shards = parts.shards({
+  const reach = new ReachReporter({
+    datacenter,
+    secondary: name,
+    clock,
+    log,
+    metrics,
+    shards: () => shards,
+    isHeard: () => uplink.primary !== "",
+  });
+  const shards: readonly Shard[] = parts.shards({
     datacenter,
     secondary: name,
     bootEpoch: spool.bootEpoch,
@@ -65,6 +75,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     log,
     metrics,
     sink: (batch) => spool.put(batch),
+    onSuspicion: (shard, suspicion) => reach.suspects(shard, suspicion),
   });
   /** All shards scrape by it or a newer one; undefined before the first. */
   const generation = () =>
@@ -97,12 +108,13 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     onRefused: (shard) => shards[shard]!.newRun("batch_lost"),
   });
   spool.events = { stored: () => pusher.stored(), lost: (shard) => shards[shard]!.newRun("batch_lost") };
-  const uplink = new Uplink({
+  const uplink: Uplink = new Uplink({
     name,
     primaries: parts.primaries,
     connect: parts.connect,
     pusher,
     assignment,
+    reach,
     clock,
     random,
     log,
@@ -147,6 +159,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
 
   const close = async () => {
     await Promise.all(shards.map((shard) => shard.close()));
+    reach.close();
     await spool.settled();
     for (let waitedMs = 0; pusher.connected && !pusher.idle && waitedMs < farewellMsMax; waitedMs += farewellLookMs) {
       await clock.sleep(farewellLookMs);

@@ -8,9 +8,13 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
+import { type ReachVerdict, reachSampleMax, type Suspicion } from "#/lib/model/reach.ts";
+import type { Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { Compactor, type RunReason } from "#/secondary/compact.ts";
 import { type Asked, findLayout, type LayoutShare, type SelectionPart, selectPart } from "#/secondary/page/view.ts";
+import { ReachJudge, spread } from "#/secondary/reach/judge.ts";
+import { probe } from "#/secondary/reach/probe.ts";
 import { Schedule, type ScheduleMeter } from "#/secondary/schedule.ts";
 import type { Fetcher } from "#/secondary/scrape/fetch.ts";
 import { Scraper, type TargetState } from "#/secondary/scrape/scrape.ts";
@@ -27,6 +31,10 @@ export interface Shard {
   offer(part: Generation): void;
   /** What is sealed from now on refers to nothing before. */
   newRun(reason: RunReason): void;
+  /** Whether it is this secondary that does not reach its targets. */
+  verdict(verdict: ReachVerdict): void;
+  /** Ids of those of its targets that can be reached from here. */
+  probe(targets: Generation): Promise<readonly string[]>;
   select(asked: Asked): Promise<SelectionPart>;
   /** Undefined when no target of this shard has it. */
   layout(id: string): Promise<LayoutShare | undefined>;
@@ -48,6 +56,8 @@ export interface ShardParts {
   readonly metrics: Registry;
   /** Gets the batches of each run in order. */
   readonly sink: (batch: EncodedBatch) => void;
+  /** Hears that most of this shard's targets fail together, and undefined when that is over. */
+  readonly onSuspicion: (shard: number, suspicion: Suspicion | undefined) => void;
 }
 
 export interface ScrapingParts {
@@ -84,9 +94,31 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
     identity: { datacenter, secondary, bootEpoch, shard },
     clock,
     log,
-    progress: () => ({ watermarkMs: schedule.watermarkMs(), generation: schedule.generation?.number ?? 0 }),
+    progress: () => ({
+      watermarkMs: Math.floor(Math.min(schedule.watermarkMs(), judge.heldSinceMs())),
+      generation: schedule.generation?.number ?? 0,
+    }),
     sink,
     metrics,
+  });
+  const stop = new AbortController();
+  const judge = new ReachJudge({
+    clock,
+    reachable(max) {
+      let count = 0;
+      for (const { state } of schedule.targets()) {
+        if (state.reach.reached !== false && ++count === max) break;
+      }
+      return count;
+    },
+    ask(count, isHeld) {
+      const others: Target[] = [];
+      for (const { state, target } of schedule.targets()) {
+        if (state.reach.reached !== false && !isHeld(target.id)) others.push(target);
+      }
+      return probe(fetcher, spread(others, count), stop.signal);
+    },
+    onSuspicion: (suspicion) => parts.onSuspicion(shard, suspicion),
   });
   const scraper = new Scraper({
     fetcher,
@@ -94,6 +126,7 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
     metrics,
     log,
     emit: (scrape) => compactor.add(scrape),
+    judge,
     ...(cardinalityLimit !== undefined && { cardinalityLimit }),
   });
   const schedule: Schedule<TargetState> = new Schedule({
@@ -106,6 +139,7 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
   metrics.onCollect(() => {
     metrics.set("heliograph_secondary_targets", schedule.targetCount);
     metrics.set("heliograph_secondary_scrapes_running", schedule.inFlight);
+    metrics.set("heliograph_secondary_held_outcomes", judge.held);
     metrics.set("heliograph_secondary_make_ups_waiting", schedule.makingUp);
     metrics.set("heliograph_secondary_away_targets", schedule.awayCount);
   });
@@ -116,12 +150,23 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
     start: () => compactor.start(),
     offer: (part) => schedule.offer(part),
     newRun: (reason) => compactor.newRun(reason),
+    verdict: (verdict) => judge.verdict(verdict),
+    async probe({ targets }) {
+      const asked = targets.slice(0, reachSampleMax).map(({ target }) => target);
+      const answers = await probe(fetcher, asked, stop.signal);
+      const reached = asked.filter((_, i) => answers[i]).map(({ id }) => id);
+      metrics.add("heliograph_secondary_probes_total", reached.length, { result: "reached" });
+      metrics.add("heliograph_secondary_probes_total", asked.length - reached.length, { result: "unreached" });
+      return reached;
+    },
     select: (asked) => selectPart(schedule.targets(), asked, clock),
     layout: async (id) => findLayout(schedule.targets(), id),
     tell: async () => {},
     healthy: () => undefined,
     async close() {
+      stop.abort();
       await schedule.close();
+      judge.close();
       compactor.close();
       fetcher.close();
     },

@@ -13,6 +13,7 @@ import type { Registry } from "#/lib/telemetry/registry.ts";
 import { type PrimaryClient, WireError } from "#/lib/wire/session.ts";
 import type { Assignment } from "#/secondary/assignment.ts";
 import type { Pusher } from "#/secondary/push.ts";
+import type { ReachReporter } from "#/secondary/reach/reporter.ts";
 
 /** Full jitter: a pause is anything up to this, which doubles with each failure up to the maximum. */
 const pauseMsFirst = 200;
@@ -27,6 +28,7 @@ export class Uplink {
   readonly #connect: (address: string) => PrimaryClient;
   readonly #pusher: Pusher;
   readonly #assignment: Assignment;
+  readonly #reach: Pick<ReachReporter, "run">;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Logger;
@@ -46,6 +48,7 @@ export class Uplink {
     readonly connect: (address: string) => PrimaryClient;
     readonly pusher: Pusher;
     readonly assignment: Assignment;
+    readonly reach: Pick<ReachReporter, "run">;
     readonly clock: Clock;
     readonly random: Random;
     readonly log: Logger;
@@ -56,6 +59,7 @@ export class Uplink {
     this.#connect = options.connect;
     this.#pusher = options.pusher;
     this.#assignment = options.assignment;
+    this.#reach = options.reach;
     this.#clock = options.clock;
     this.#random = options.random;
     this.#log = options.log;
@@ -96,7 +100,11 @@ export class Uplink {
       this.#saidReasons.clear();
       this.#log.info({ primary, address }, "A primary takes our batches.");
     };
-    const tasks = [this.#pusher.run(client, onWelcome, life.signal), this.#assignment.watch(client, life.signal)];
+    const tasks = [
+      this.#pusher.run(client, onWelcome, life.signal),
+      this.#assignment.watch(client, life.signal),
+      this.#reach.run(client, life.signal),
+    ];
     try {
       await Promise.race(tasks);
     } catch (error) {

@@ -11,6 +11,7 @@ import { reportSubject } from "#/lib/commitlog/subjects.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Watermark } from "#/lib/model/identity.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
+import { isReachVerdict, type ReachGossip } from "#/lib/model/reach.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
@@ -89,6 +90,7 @@ export function encodeReport(report: ReplicaReport): Uint8Array {
       ]),
       secondaries: report.secondaries.map(({ name, ageMs }) => ({ name, age_ms: ageMs })),
       lease_token: report.leaseToken,
+      reach: report.reach && encodeReach(report.reach),
     }),
   );
 }
@@ -126,6 +128,44 @@ export function decodeReport(bytes: Uint8Array): ReplicaReport {
       return { name: text(secondary.name, "name"), ageMs: number(secondary.age_ms, "age_ms") };
     }),
     leaseToken: whole(report.lease_token, "lease_token"),
+    ...(report.reach !== undefined && { reach: reachOf(object(report.reach, "reach")) }),
+  };
+}
+
+function encodeReach({ connected, probes, results, suspicions, verdicts }: ReachGossip): object {
+  return {
+    connected,
+    suspicions: suspicions.map(({ sinceMs, ...rest }) => ({ since_ms: sinceMs, ...rest })),
+    probes,
+    results,
+    verdicts: verdicts.map(({ sinceMs, ...rest }) => ({ since_ms: sinceMs, ...rest })),
+  };
+}
+
+function reachOf(fields: Fields): ReachGossip {
+  const each = <T>(name: string, read: (item: Fields) => T): T[] =>
+    list(fields[name], `reach ${name}`).map((item) => read(object(item, `reach ${name}`)));
+  return {
+    connected: texts(fields.connected, "reach connected"),
+    suspicions: each("suspicions", (item) => ({
+      secondary: text(item.secondary, "secondary"),
+      sinceMs: number(item.since_ms, "since_ms"),
+      failed: whole(item.failed, "failed"),
+      of: whole(item.of, "of"),
+      sample: texts(item.sample, "sample"),
+    })),
+    probes: each("probes", (item) => ({
+      id: text(item.id, "id"),
+      prober: text(item.prober, "prober"),
+      targets: texts(item.targets, "targets"),
+    })),
+    results: each("results", (item) => ({ id: text(item.id, "id"), reached: texts(item.reached, "reached") })),
+    // A verdict of a later version is none for us.
+    verdicts: each("verdicts", (item) => {
+      const verdict = text(item.verdict, "verdict");
+      const secondary = text(item.secondary, "secondary");
+      return isReachVerdict(verdict) ? [{ secondary, sinceMs: number(item.since_ms, "since_ms"), verdict }] : [];
+    }).flat(),
   };
 }
 
@@ -164,6 +204,10 @@ function list(value: unknown, name: string): readonly unknown[] {
 function text(value: unknown, name: string): string {
   if (typeof value === "string" && value !== "") return value;
   throw new BadReport("bad_field", `${name}: expected a text, got ${JSON.stringify(value)}`);
+}
+
+function texts(value: unknown, name: string): readonly string[] {
+  return list(value, name).map((item) => text(item, name));
 }
 
 function number(value: unknown, name: string): number {

@@ -1,6 +1,9 @@
 // What became of a due scrape. Every slot has one outcome, and the numbers below are in our formats: append, never renumber.
 
-/** `stored`: all its series. `partial`: some series were refused. `failed`: the scrape was tried. `missed`: it was not. */
+/**
+ * `stored`: all its series. `partial`: some series were refused. `failed`: the scrape was tried. `missed`: it was not, or, as
+ * `missed_cut_off`, the secondary could not reach most of its targets while others could, so that it says nothing of this one.
+ */
 export const outcomes = [
   "stored",
   "partial",
@@ -20,6 +23,7 @@ export const outcomes = [
   "failed_tls",
   "failed_name",
   "failed_credentials",
+  "missed_cut_off",
 ] as const;
 export type Outcome = (typeof outcomes)[number];
 

@@ -4,6 +4,7 @@
 
 import type { Watermark } from "#/lib/model/identity.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
+import type { ReachGossip } from "#/lib/model/reach.ts";
 
 export const reportVersion = 1;
 
@@ -22,4 +23,6 @@ export interface ReplicaReport {
   readonly secondaries: readonly { readonly name: string; readonly ageMs: number }[];
   /** The fencing token when it holds its pair's lease, else 0. */
   readonly leaseToken: number;
+  /** Primaries: who reaches what. */
+  readonly reach?: ReachGossip;
 }

@@ -21,6 +21,7 @@ const sentences: Readonly<Record<Outcome, string>> = {
   failed_tls: "the TLS handshake failed",
   failed_name: "the host's name has no address",
   failed_credentials: "its credentials or certificates could not be read",
+  missed_cut_off: "the secondary was cut off from its targets, which others reached",
 };
 
 /** Empty when there is nothing to say. */

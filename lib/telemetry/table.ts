@@ -63,6 +63,30 @@ export const metricTable = {
     labels: [],
     help: "Scrapes on their way at this moment.",
   },
+  heliograph_secondary_held_outcomes: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Outcomes of scrapes without a byte that are held until it is known whether the targets are down or this secondary is cut off.",
+  },
+  heliograph_secondary_cut_off: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "1 while this secondary is cut off from its targets, so that failures to reach them are missed slots.",
+  },
+  heliograph_secondary_reach_verdicts_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: ["verdict"],
+    help: "What came of times when most scrapes failed together: cut_off, targets_down, unknown (nobody could tell), reachable (it is over).",
+  },
+  heliograph_secondary_probes_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: ["result"],
+    help: "Targets that were probed for another secondary's sake, or to see whether this one reaches any again: reached, unreached.",
+  },
   heliograph_secondary_make_ups_waiting: {
     type: "gauge",
     tiers: ["secondary"],
@@ -369,6 +393,24 @@ export const metricTable = {
     tiers: ["primary"],
     labels: ["kind"],
     help: "Bytes of generations that this primary wrote: whole ones (full) and differences (delta).",
+  },
+  heliograph_primary_secondary_cut_off: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["secondary"],
+    help: "1 for a secondary that is cut off from its targets: it gets none until it reaches them again.",
+  },
+  heliograph_primary_reach_verdicts_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["verdict"],
+    help: "Of the lease holder, what came of secondaries most of whose scrapes failed together: cut_off, targets_down, unknown (nobody else could tell), reachable (it is over).",
+  },
+  heliograph_primary_reach_probes_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: ["result"],
+    help: "Targets that secondaries were asked to probe, reached or unreached, and probes that were unanswered.",
   },
   heliograph_primary_unassigned_targets: {
     type: "gauge",

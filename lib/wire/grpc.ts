@@ -30,6 +30,8 @@ import {
   type PrimaryHandlers,
   type PushRequest,
   type PushResponse,
+  type ReachOrder,
+  type ReachReport,
   type Session,
   type WatchRequest,
   type WatchResponse,
@@ -39,7 +41,9 @@ import { identityOf, plainReason, type TlsMaterial } from "#/lib/wire/tls.ts";
 import type { ProtoGrpcType as AssignmentTypes } from "#/proto/generated/assignment.ts";
 import type { AssignmentHandlers } from "#/proto/generated/heliograph/v1/Assignment.ts";
 import type { IngestHandlers } from "#/proto/generated/heliograph/v1/Ingest.ts";
+import type { ReachHandlers } from "#/proto/generated/heliograph/v1/Reach.ts";
 import type { ProtoGrpcType as IngestTypes } from "#/proto/generated/ingest.ts";
+import type { ProtoGrpcType as ReachTypes } from "#/proto/generated/reach.ts";
 
 // It would write to the terminal past our log; whatever it has to say comes as an error too.
 setLogVerbosity(logVerbosity.NONE);
@@ -72,16 +76,20 @@ export interface ConnectPrimaryOptions {
 
 /** Returns at once; each stream tries to connect, and fails with WireError `unavailable` while the primary is away. */
 export function connectPrimary({ address, tls }: ConnectPrimaryOptions): PrimaryClient {
-  const { ingest, assignment } = services();
+  const { ingest, assignment, reach } = services();
   const host = hostOf(address);
   const credentials = tls ? clientCredentials(tls, host) : ChannelCredentials.createInsecure();
   const options = isIP(host) ? { ...channelOptions, "grpc.ssl_target_name_override": nameForIp } : channelOptions;
-  // One connection for both services: the channel of the first is the second's.
+  // One connection for all services: the channel of the first is the others'.
   const pushes = new ingest.Ingest(address, credentials, options);
   const watches = new assignment.Assignment(address, credentials, { channelOverride: pushes.getChannel() });
+  const reports = new reach.Reach(address, credentials, { channelOverride: pushes.getChannel() });
   return {
     push(signal) {
-      return clientSession(pushes.push(), signal, `push to ${address}`);
+      return clientSession<PushRequest, PushResponse>(pushes.push(), signal, `push to ${address}`);
+    },
+    reach(signal) {
+      return clientSession<ReachReport, ReachOrder>(reports.report(), signal, `reach at ${address}`);
     },
     async *watch(request, signal) {
       const call = watches.watch(request);
@@ -116,7 +124,7 @@ export async function servePrimary(
   options: ServePrimaryOptions,
 ): Promise<{ readonly address: string; close(): Promise<void> }> {
   const { listen, tls, handlers, log } = options;
-  const { ingest, assignment } = services();
+  const { ingest, assignment, reach } = services();
   const server = new Server(channelOptions);
   // Whoever has a certificate of the authority gets as far as this; without an identity in it he could claim any name.
   const answer = async (call: ServerCall, handle: (peer: string | undefined) => Promise<void>): Promise<void> => {
@@ -142,7 +150,15 @@ export async function servePrimary(
     );
   };
   server.addService(ingest.Ingest.service, { Push: push });
+  const report: ReachHandlers["Report"] = (call) => {
+    const { signal, session, finish } = serverSession<ReachOrder, ReachReport>(call, "reach");
+    void finish(
+      answer(call, (peer) => handlers.reach(session, peer, signal)),
+      log,
+    );
+  };
   server.addService(assignment.Assignment.service, { Watch: watch });
+  server.addService(reach.Reach.service, { Report: report });
   const credentials = tls
     ? ServerCredentials.createSsl(tls.ca, [{ private_key: tls.key, cert_chain: tls.cert }], true)
     : ServerCredentials.createInsecure();
@@ -169,16 +185,21 @@ export async function servePrimary(
 /** Either end of a stream, as grpc-js gives it. */
 type Call =
   | ClientDuplexStream<PushRequest, PushResponse>
+  | ClientDuplexStream<ReachReport, ReachOrder>
   | ServerDuplexStream<PushRequest, PushResponse>
+  | ServerDuplexStream<ReachReport, ReachOrder>
   | ServerWritableStream<WatchRequest, WatchResponse>;
 
-type ServerCall = Exclude<Call, ClientDuplexStream<PushRequest, PushResponse>>;
+type ServerCall = Exclude<
+  Call,
+  ClientDuplexStream<PushRequest, PushResponse> | ClientDuplexStream<ReachReport, ReachOrder>
+>;
 
-function clientSession(
-  call: ClientDuplexStream<PushRequest, PushResponse>,
+function clientSession<Out, In>(
+  call: ClientDuplexStream<Out, In>,
   signal: AbortSignal,
   what: string,
-): Session<PushRequest, PushResponse> {
+): Session<Out, In> {
   const life = new StreamLife(what);
   const onAbort = () => call.cancel();
   signal.addEventListener("abort", onAbort, { once: true });
@@ -190,7 +211,7 @@ function clientSession(
   });
   return {
     send: (message) => sendOn(call, life, message),
-    incoming: incomingOf<PushResponse>(call, life),
+    incoming: incomingOf<In>(call, life),
     close() {
       call.end();
     },
@@ -346,5 +367,6 @@ function services() {
   return {
     ingest: (load("ingest.proto") as unknown as IngestTypes).heliograph.v1,
     assignment: (load("assignment.proto") as unknown as AssignmentTypes).heliograph.v1,
+    reach: (load("reach.proto") as unknown as ReachTypes).heliograph.v1,
   };
 }

@@ -2,10 +2,12 @@
 
 import type { PushRequest__Output as PushRequest } from "#/proto/generated/heliograph/v1/PushRequest.ts";
 import type { PushResponse__Output as PushResponse } from "#/proto/generated/heliograph/v1/PushResponse.ts";
+import type { ReachOrder__Output as ReachOrder } from "#/proto/generated/heliograph/v1/ReachOrder.ts";
+import type { ReachReport__Output as ReachReport } from "#/proto/generated/heliograph/v1/ReachReport.ts";
 import type { WatchRequest__Output as WatchRequest } from "#/proto/generated/heliograph/v1/WatchRequest.ts";
 import type { WatchResponse__Output as WatchResponse } from "#/proto/generated/heliograph/v1/WatchResponse.ts";
 
-export type { PushRequest, PushResponse, WatchRequest, WatchResponse };
+export type { PushRequest, PushResponse, ReachOrder, ReachReport, WatchRequest, WatchResponse };
 
 /** One side of a stream that goes both ways. */
 export interface Session<Out, In> {
@@ -21,6 +23,7 @@ export interface Session<Out, In> {
 export interface PrimaryClient {
   push(signal: AbortSignal): Session<PushRequest, PushResponse>;
   watch(request: WatchRequest, signal: AbortSignal): AsyncIterable<WatchResponse>;
+  reach(signal: AbortSignal): Session<ReachReport, ReachOrder>;
   close(): void;
 }
 
@@ -34,6 +37,7 @@ export interface PrimaryHandlers {
     peer: string | undefined,
     signal: AbortSignal,
   ): Promise<void>;
+  reach(session: Session<ReachOrder, ReachReport>, peer: string | undefined, signal: AbortSignal): Promise<void>;
 }
 
 /** `refused`: the other side said no, and why; asking again the same way will not help. */

@@ -37,7 +37,13 @@ export type Fetched =
       /** To be called once, when nobody will look at the body any more, so that the next one gets its memory. */
       readonly release?: () => void;
     }
-  | { readonly ok: false; readonly outcome: FetchFailure; readonly error: string };
+  | {
+      readonly ok: false;
+      readonly outcome: FetchFailure;
+      readonly error: string;
+      /** Whether a byte of an answer came; absent when none did. */
+      readonly reached?: boolean;
+    };
 
 export interface Fetcher {
   /** Never rejects. When the signal aborts, it ends soon as `failed_closed`. */
@@ -45,6 +51,21 @@ export interface Fetcher {
   /** Closes idle connections; may be called twice. */
   close(): void;
 }
+
+/**
+ * Whether it failed without a byte of the target: then it may be the way to it. Credentials and certificates that could not be
+ * read are our own affair, and a failed handshake has heard the target.
+ */
+export function isUnreached(fetched: Fetched): boolean {
+  return !fetched.ok && !fetched.reached && unreachedOutcomes.has(fetched.outcome);
+}
+
+const unreachedOutcomes: ReadonlySet<FetchFailure> = new Set([
+  "failed_timeout",
+  "failed_connect",
+  "failed_closed",
+  "failed_name",
+]);
 
 /** Scrape configs with settings of their own: ten times what a large prometheus.yml has. */
 const clientsMax = 2000;
@@ -79,7 +100,7 @@ export function httpFetcher(options: {
       const exchange = new Exchange(parts, request, (result) => {
         timer.cancel();
         leave(running, signal, exchange);
-        resolve(fetchedOf(result));
+        resolve(fetchedOf(result, exchange.answered));
       });
       const timer = clock.after(timeoutMs, () => exchange.timedOut());
       join(running, signal, exchange);
@@ -119,8 +140,10 @@ class Clients {
 
 const systemLookup: Lookup = (host, done) => dns.lookup(host, { all: true }, done);
 
-function fetchedOf(result: Answered | FetchError): Fetched {
-  if (result instanceof FetchError) return { ok: false, outcome: result.outcome, error: result.message };
+function fetchedOf(result: Answered | FetchError, reached = false): Fetched {
+  if (result instanceof FetchError) {
+    return { ok: false, outcome: result.outcome, error: result.message, ...(reached && { reached }) };
+  }
   return { ok: true, ...result };
 }
 

@@ -11,9 +11,10 @@ import type { Outcome } from "#/lib/model/outcome.ts";
 import type { ScrapedTarget, ScrapeFacts } from "#/lib/model/scrape.ts";
 import { slotTimeMs, slotToleranceMs, type Target } from "#/lib/model/target.ts";
 import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
+import type { ReachJudge } from "#/secondary/reach/judge.ts";
 import type { DueScrape, MissedOutcome, ScheduleHandlers } from "#/secondary/schedule.ts";
 import { seriesAdded } from "#/secondary/scrape/choice.ts";
-import type { Fetched, Fetcher } from "#/secondary/scrape/fetch.ts";
+import { type Fetched, type Fetcher, isUnreached } from "#/secondary/scrape/fetch.ts";
 import { CardinalityGuard, type TargetGuard } from "#/secondary/scrape/guard.ts";
 import { BodyReader, formatOf } from "#/secondary/scrape/layout.ts";
 import {
@@ -38,6 +39,12 @@ export interface TargetState {
   lastStoredMs: number | undefined;
   readonly guard: TargetGuard;
   readonly restraint: Restraint;
+  readonly reach: TargetReach;
+}
+
+export interface TargetReach {
+  /** A byte came when it was last tried, as far as was told; undefined before the first time. */
+  reached: boolean | undefined;
 }
 
 export interface LastScrape {
@@ -59,6 +66,8 @@ export interface LastScrape {
   readonly refused: Refusals | undefined;
 }
 
+type Judge = Pick<ReachJudge, "reached" | "unreached" | "state">;
+
 const noValues = new DecimalColumn(0);
 
 export class Scraper implements ScheduleHandlers<TargetState> {
@@ -67,6 +76,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
   readonly #counters: ScrapeCounters;
   readonly #emit: (scrape: OutgoingScrape) => void;
   readonly #reader: BodyReader;
+  readonly #judge: Judge | undefined;
   readonly #guard: CardinalityGuard;
   /** What the reader had counted after the last body. */
   #learned = 0;
@@ -85,11 +95,14 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     readonly log: Logger;
     readonly cardinalityLimit?: number;
     readonly emit: (scrape: OutgoingScrape) => void;
+    /** Holds back what may be this secondary's own fault; without one all is told as it is. */
+    readonly judge?: Judge;
   }) {
     this.#fetcher = options.fetcher;
     this.#clock = options.clock;
     this.#counters = scrapeCounters(options.metrics);
     this.#emit = options.emit;
+    this.#judge = options.judge;
     this.#reader = new BodyReader(options.clock);
     this.#guard = new CardinalityGuard(options);
   }
@@ -101,6 +114,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
     guard.retarget(target);
     const reading = targetReading(target, previous?.reading, guard);
     const restraint = previous?.restraint ?? new Restraint();
+    const reach = previous?.reach ?? { reached: undefined };
     return {
       target,
       scraped,
@@ -110,6 +124,7 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       lastStoredMs: previous?.lastStoredMs,
       guard,
       restraint,
+      reach,
     };
   }
 
@@ -142,6 +157,14 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       return this.missed(state, due.slot, due.generation, due.ifCutShort);
     }
     const fetchedMs = this.#clock.monotonicMs();
+    if (this.#judge && isUnreached(fetched)) {
+      const durationUs = Math.round((fetchedMs - beganMonotonicMs) * 1000);
+      return this.#unreached(this.#judge, state, { ...begun, durationUs, bodyBytes: 0 }, beganMs, fetched);
+    }
+    if (this.#judge) {
+      this.#judge.reached(target.id);
+      state.reach.reached = true;
+    }
     // Once it is read there may be no body any more.
     const bodyBytes = fetched.ok ? fetched.body.length : 0;
     const reading = fetched.ok ? this.#readBody(state, fetched, beganMs) : undefined;
@@ -158,6 +181,26 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       if (reading.tooMuch) state.restraint.rest(reading.error, this.#clock.monotonicMs());
       this.#failed(state, facts, beganMs, reading.outcome, reading.error, reading.samplesScraped);
     }
+  }
+
+  /** The outcome comes at once, or when it is known whose fault it is. The slot is over for the schedule in either case. */
+  #unreached(judge: Judge, state: TargetState, facts: FactsOfTime, beganMs: number, fetched: Fetched): void {
+    if (fetched.ok) return;
+    const { error, outcome } = fetched;
+    const fail = () => {
+      state.reach.reached = false;
+      this.#failed(state, facts, beganMs, outcome, error, 0);
+    };
+    if (state.reach.reached === false && judge.state !== "cut_off") {
+      fail();
+      return;
+    }
+    const { target } = state;
+    judge.unreached(target.id, slotTimeMs(target, facts.slot), (as) => {
+      if (as === "failed") return fail();
+      const because = `${missedBecause.missed_cut_off}: ${error}`;
+      this.#failed(state, { ...facts, durationUs: 0 }, beganMs, "missed_cut_off", because, 0);
+    });
   }
 
   missed(state: TargetState, slot: number, generation: number, outcome: MissedOutcome): void {
@@ -249,10 +292,11 @@ export class Scraper implements ScheduleHandlers<TargetState> {
 
 type FactsOfTime = Pick<ScrapeFacts, "slot" | "generation" | "timestampMs" | "durationUs" | "bodyBytes">;
 
-const missedBecause: Readonly<Record<MissedOutcome, string>> = {
+const missedBecause: Readonly<Record<MissedOutcome | "missed_cut_off", string>> = {
   missed_overload: "the scrape before still ran, or too many did",
   missed_down: "the secondary was not running",
   missed_clock: "the wall clock stepped over this slot",
+  missed_cut_off: "this secondary is cut off from its targets, which says nothing of this one",
 };
 
 /** The series that a scrape counts into, found once: looking them up would cost more than all the counting. */

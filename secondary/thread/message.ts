@@ -6,6 +6,7 @@ import { MiB } from "#/lib/bytes/units.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { LogLevel } from "#/lib/logger/logger.ts";
+import type { ReachVerdict, Suspicion } from "#/lib/model/reach.ts";
 import type { MetricChanges } from "#/lib/telemetry/registry.ts";
 import type { RunReason } from "#/secondary/compact.ts";
 import type { Asked, LayoutShare, RankedView, SelectionPart } from "#/secondary/page/view.ts";
@@ -45,7 +46,9 @@ export type ToShard =
   | { readonly kind: "new_run"; readonly reason: RunReason }
   /** The main thread has so many bytes of batches now. */
   | { readonly kind: "taken"; readonly bytes: number }
-  /** The next three are answered under their id. */
+  | { readonly kind: "verdict"; readonly verdict: ReachVerdict }
+  /** The next four are answered under their id. */
+  | { readonly kind: "probe"; readonly id: number; readonly targets: Uint8Array }
   | { readonly kind: "select"; readonly id: number; readonly asked: Asked }
   | { readonly kind: "layout"; readonly id: number; readonly layout: string }
   | { readonly kind: "tell"; readonly id: number }
@@ -63,6 +66,8 @@ export type FromShard =
   | { readonly kind: "batch"; readonly batch: EncodedBatch }
   | ({ readonly kind: "news" } & ShardNews)
   | { readonly kind: "log"; readonly level: LogLevel; readonly fields: object; readonly sentence: string }
+  | { readonly kind: "suspicion"; readonly suspicion: Suspicion | undefined }
+  | { readonly kind: "probed"; readonly id: number; readonly reached: readonly string[] }
   /** Some rows of an answer that comes with a later message, so that the event loop is let go in between. */
   | { readonly kind: "rows"; readonly id: number; readonly rows: readonly RankedView[] }
   | { readonly kind: "selection"; readonly id: number; readonly part: SelectionPart }

@@ -49,7 +49,17 @@ export function serveShard(
     onLost: () => shard.newRun("batch_lost"),
   });
   const shard: Shard = startShard(
-    { datacenter, secondary, bootEpoch, shard: task.shard, clock, log, metrics, sink: (batch) => outbox.put(batch) },
+    {
+      datacenter,
+      secondary,
+      bootEpoch,
+      shard: task.shard,
+      clock,
+      log,
+      metrics,
+      sink: (batch) => outbox.put(batch),
+      onSuspicion: (_shard, suspicion) => port.postMessage({ kind: "suspicion", suspicion }),
+    },
     { fetcher: parts.fetcherOf(metrics), ...(cardinalityLimit !== undefined && { cardinalityLimit }) },
   );
   const tell = () => port.postMessage({ kind: "news", generation: shard.generation, changes: metrics.takeChanges() });
@@ -72,6 +82,14 @@ export function serveShard(
         return shard.newRun(message.reason);
       case "taken":
         return outbox.taken(message.bytes);
+      case "verdict":
+        return shard.verdict(message.verdict);
+      case "probe":
+        return carry(
+          shard
+            .probe(decodeGeneration(message.targets))
+            .then((reached) => port.postMessage({ kind: "probed", id: message.id, reached })),
+        );
       case "select":
         return carry(answerSelection(port, shard, message, clock));
       case "layout":

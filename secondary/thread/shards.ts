@@ -12,6 +12,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
 import type { Generation } from "#/lib/model/generation.ts";
+import type { ReachVerdict } from "#/lib/model/reach.ts";
 import type { RunReason } from "#/secondary/compact.ts";
 import type { Asked, LayoutShare, RankedView, SelectionPart } from "#/secondary/page/view.ts";
 import type { Shard, ShardParts, StartShards } from "#/secondary/shard.ts";
@@ -108,6 +109,16 @@ class ThreadShard implements Shard {
     this.#say({ kind: "new_run", reason });
   }
 
+  verdict(verdict: ReachVerdict): void {
+    this.#say({ kind: "verdict", verdict });
+  }
+
+  async probe(targets: Generation): Promise<readonly string[]> {
+    if (this.#over) return [];
+    const question = (id: number): ToShard => ({ kind: "probe", id, targets: encodeGeneration(targets) });
+    return (await this.#ask<Extract<Answer, { kind: "probed" }>>(question)).reached;
+  }
+
   async select(asked: Asked): Promise<SelectionPart> {
     if (this.#over) return nothing;
     const { part, rows } = await this.#ask<Extract<Answer, { kind: "selection" }>>((id) => ({
@@ -190,6 +201,10 @@ class ThreadShard implements Shard {
       case "rows":
         this.#questions.get(message.id)?.rows.push(...message.rows);
         break;
+      case "suspicion":
+        this.#parts.onSuspicion(this.#parts.shard, message.suspicion);
+        break;
+      case "probed":
       case "selection":
       case "share":
       case "told":
@@ -239,7 +254,7 @@ const nothing: SelectionPart = {
   common: [],
 };
 
-type Answer = Extract<FromShard, { kind: "selection" | "share" | "told" }>;
+type Answer = Extract<FromShard, { kind: "probed" | "selection" | "share" | "told" }>;
 
 interface Question {
   readonly rows: RankedView[];

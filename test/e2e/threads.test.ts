@@ -38,6 +38,9 @@ async function listen(t: { teardown(close: () => unknown): unknown }, primary: M
       async watch(request, send, _peer, signal) {
         for await (const response of primary.connect().watch(request, signal)) await send(response);
       },
+      async reach(session) {
+        for await (const _ of session.incoming);
+      },
     },
   });
   const alive = setInterval(() => primary.keepAlive(), 1000);

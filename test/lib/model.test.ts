@@ -331,6 +331,7 @@ t.test("numbers that stand in our formats never change", (t) => {
   t.equal(outcomes.indexOf("superseded"), 14);
   t.equal(outcomes.indexOf("failed_name"), 16);
   t.equal(outcomes.indexOf("failed_credentials"), 17);
+  t.equal(outcomes.indexOf("missed_cut_off"), 18);
   t.same(outcomes.filter(isStored), ["stored", "partial"]);
   t.equal(outcomes.filter(isFailed).length, 12);
   t.same(

@@ -35,9 +35,30 @@ const echo: PrimaryHandlers = {
   async watch(request, send) {
     for (let i = 1; i <= 3; i++) await send({ generation: Buffer.from(`${request.secondary} ${i}`), nowMs: i });
   },
+  async reach(session, peer) {
+    for await (const { result } of session.incoming) {
+      if (result) await session.send({ verdict: { verdict: `${peer} ${result.id}`, sinceMs: result.reached.length } });
+    }
+  },
 };
 
 const ackOf = (accepted: number) => ({ bootEpoch: 1, shard: 2, run: 3, accepted, held: 0, durable: 0 });
+
+t.test("what a secondary reaches has a stream of its own on the same connection", async (t) => {
+  const server = await servePrimary({ listen, log, handlers: echo });
+  const client = connectPrimary({ address: server.address, log });
+  const session = client.reach(running);
+  await session.send({ hello: { datacenter: "ams", secondary: "ams-s1" } });
+  await session.send({ result: { id: "p1/7", reached: ["a", "b"] } });
+  for await (const { probe, verdict } of session.incoming) {
+    t.notOk(probe);
+    t.same(verdict, { verdict: "undefined p1/7", sinceMs: 2 });
+    session.close();
+    break;
+  }
+  client.close();
+  await server.close();
+});
 
 t.test("a secondary and a primary talk both ways, and the primary may speak after the last batch", async (t) => {
   const server = await servePrimary({

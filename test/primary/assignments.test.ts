@@ -31,6 +31,9 @@ function primary() {
     push: () => {
       throw new Error("nothing is pushed here");
     },
+    reach: () => {
+      throw new Error("nobody is asked here");
+    },
     watch: (request, signal) => {
       requests.push(request);
       const queue = new Queue<WatchResponse>(signal);

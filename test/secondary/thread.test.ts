@@ -227,6 +227,7 @@ const shardParts0 = () => ({
   log: silentLogger(),
   metrics: createRegistry({ tier: "secondary" }),
   sink() {},
+  onSuspicion() {},
 });
 
 t.test("a thread's death is told once, with its reason, and what was asked of it fails", async (t) => {

@@ -51,7 +51,7 @@ export function planFaults(random: Random, untilMs: number): readonly Fault[] {
 /** A fifth lasts long enough for leases, patience and buffers to end; those of targets all do, or no scrape would meet them. */
 function planOne(random: Random, atMs: number): Fault {
   const kind = planned[random.below(planned.length)]!;
-  const long = kind.startsWith("target_") || random.next() < 0.2;
+  const long = kind.startsWith("target") || random.next() < 0.2;
   const lastsMs = (long ? 20_000 : 500) + random.next() * (long ? 160_000 : 20_000);
   return { kind, atMs, lastsMs, whom: random.next(), how: random.next() };
 }
@@ -286,6 +286,17 @@ export function strike(world: World, fault: Fault, hit: (kind: FaultKind) => voi
         state.dead = false;
         state.slowMs = 0;
         state.nonsense = false;
+      });
+      return;
+    }
+    case "targets_cut": {
+      const machine = machineOf("secondary");
+      tell(machine.name);
+      counted(() => world.targets.hits.cut);
+      machine.targetsCut = how < 0.5 ? "refused" : "silent";
+      later(() => {
+        machine.targetsCut = undefined;
+        world.witness.reaches(machine.name);
       });
       return;
     }

@@ -37,6 +37,7 @@ export const planned = [
   "target_slow",
   "target_nonsense",
   "target_layout",
+  "targets_cut",
   "operator_list",
   "operator_capacity",
   "operator_remove",

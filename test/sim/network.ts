@@ -129,6 +129,7 @@ export function connect(options: {
       open<never, Parameters<Parameters<PrimaryHandlers["watch"]>[1]>[0]>(signal, (handlers, session, over) =>
         handlers.watch(request, (response) => session.send(response), undefined, over),
       ).incoming,
+    reach: (signal) => open(signal, (handlers, session, over) => handlers.reach(session, undefined, over)),
     close() {},
   };
 }

@@ -228,6 +228,29 @@ export const storms: readonly Storm[] = [
     ],
   },
   {
+    // One cannot reach its targets, and those who could say so have troubles of their own.
+    name: "targets_unreached",
+    parts: [
+      { kinds: ["targets_cut"], aim: "secondary", afterSeconds: [0, 0], lastsSeconds: [20, 120] },
+      {
+        kinds: ["targets_cut", "crash_secondary", "pause", "cut_both"],
+        aim: "other_secondary",
+        afterSeconds: [0, 30],
+        lastsSeconds: [2, 40],
+        odds: 0.4,
+      },
+      {
+        kinds: ["crash_primary", "stop", "cut_both", "pause"],
+        aim: "holder",
+        afterSeconds: [0, 30],
+        lastsSeconds: [1, 20],
+        odds: 0.6,
+      },
+      { kinds: ["crash_secondary", "stop"], aim: "secondary", afterSeconds: [5, 30], lastsSeconds: [1, 6], odds: 0.3 },
+      { kinds: ["target_dead"], aim: "site", afterSeconds: [0, 20], lastsSeconds: [20, 60], odds: 0.3 },
+    ],
+  },
+  {
     // What is on its way between the data centre and the globals, at both ends.
     name: "hub_lost",
     parts: [

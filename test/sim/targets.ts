@@ -38,9 +38,14 @@ export interface TargetState {
   nonsense: boolean;
 }
 
+/** How a machine's way to all targets is cut: they refuse, or nothing is heard of them. */
+export type TargetsCut = "refused" | "silent";
+
 export class SimTargets {
   readonly states: TargetState[];
-  readonly hits = { dead: 0, slow: 0, nonsense: 0, layouts: 0 };
+  readonly hits = { dead: 0, slow: 0, nonsense: 0, layouts: 0, cut: 0 };
+  /** When each was last tried while it was dead or slow. */
+  readonly #troubledMs: number[];
   /** By target, what was told at which time: the version of the body. */
   readonly #said: Map<number, number>[];
   readonly #scheduler: Scheduler;
@@ -56,6 +61,7 @@ export class SimTargets {
       nonsense: false,
     }));
     this.#said = this.states.map(() => new Map());
+    this.#troubledMs = this.states.map(() => Number.NEGATIVE_INFINITY);
   }
 
   changeLayout(target: number): void {
@@ -63,12 +69,20 @@ export class SimTargets {
     this.states[target]!.version = (this.states[target]!.version + 1) % versions.length;
   }
 
-  fetcher(process: SimProcess): Fetcher {
+  fetcher(process: SimProcess, isCut: () => TargetsCut | undefined): Fetcher {
     return {
-      fetch: (request, signal) =>
-        this.#fetch(process, Number(new URL(request.url).port) - 1000, request.timeoutMs, signal),
+      fetch: (request, signal) => {
+        const target = Number(new URL(request.url).port) - 1000;
+        return this.#fetch(process, target, { timeoutMs: request.timeoutMs, cut: isCut(), signal });
+      },
       close() {},
     };
+  }
+
+  /** For so long nobody who tried it could have found it dead or slow. */
+  wellForMs(target: number): number {
+    const { dead, slowMs } = this.states[target]!;
+    return dead || slowMs > 0 ? 0 : this.#scheduler.nowMs - this.#troubledMs[target]!;
   }
 
   /** The rows that the target told at that time, as `name{labels}` and value; undefined when it told nothing then. */
@@ -80,9 +94,14 @@ export class SimTargets {
     );
   }
 
-  async #fetch(process: SimProcess, target: number, timeoutMs: number, signal: AbortSignal): Promise<Fetched> {
+  async #fetch(
+    process: SimProcess,
+    target: number,
+    { cut, signal, timeoutMs }: { timeoutMs: number; cut: TargetsCut | undefined; signal: AbortSignal },
+  ): Promise<Fetched> {
     const state = this.states[target]!;
-    const delayMs = 2 + this.#random.next() * 10 + state.slowMs;
+    const delayMs = cut === "silent" ? timeoutMs + 1 : 2 + this.#random.next() * 10 + (cut ? 0 : state.slowMs);
+    if (state.dead || state.slowMs > 0) this.#troubledMs[target] = this.#scheduler.nowMs;
     let forget = () => {};
     const aborted = new Promise<void>((resolve) => {
       forget = onAbort(signal, resolve);
@@ -91,11 +110,16 @@ export class SimTargets {
     const dead = state.dead;
     // It makes its body on the way, so that one may be made that nobody waits for any more.
     this.#scheduler.after(delayMs / 2, () => {
-      body = state.dead ? undefined : this.#tell(target, state);
+      body = state.dead || cut ? undefined : this.#tell(target, state);
     });
     await Promise.race([process.wait(Math.min(delayMs, timeoutMs)), aborted]);
     forget();
     if (signal.aborted) return { ok: false, outcome: "failed_closed", error: "given up" };
+    if (cut) {
+      this.hits.cut++;
+      const error = "cut off";
+      return { ok: false, outcome: cut === "silent" ? "failed_timeout" : "failed_connect", error };
+    }
     if (delayMs > timeoutMs) {
       this.hits.slow++;
       return { ok: false, outcome: "failed_timeout", error: "too slow" };

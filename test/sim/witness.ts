@@ -13,6 +13,7 @@
 //     generation_back  a primary wrote, or a secondary took, an older generation than before
 //     reader_back      a replica went back in its log although the log lost nothing
 //     watermark_back   a replica took back what it had said to be durable
+//     told_failed      a secondary that a primary called cut off from its targets told one that is well as failed
 //     thrown           the code threw where nobody expected it
 
 import { readBatchHeader } from "#/lib/codec/batch.ts";
@@ -24,13 +25,13 @@ import { batchKey, type RunId, runKey, type Watermark } from "#/lib/model/identi
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
 import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
-import { reportRows } from "#/lib/model/scrape.ts";
+import { reportRows, type ScrapeFacts } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
-import type { PushResponse } from "#/lib/wire/session.ts";
-import type { SimProcess } from "#/test/sim/process.ts";
+import type { PushResponse, ReachOrder } from "#/lib/wire/session.ts";
+import type { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
-import { type SimTargets, timeRow } from "#/test/sim/targets.ts";
+import { type SimTargets, type TargetsCut, timeRow } from "#/test/sim/targets.ts";
 
 export interface Violation {
   readonly code: string;
@@ -75,7 +76,18 @@ interface Reader {
   readonly losses: number;
 }
 
+/** A secondary's machine. */
+interface Scraping {
+  readonly name: string;
+  readonly clock: MachineClock;
+  readonly targetsCut: TargetsCut | undefined;
+}
+
 const violationsMax = 20;
+/** What was told before is on its way to the disk. */
+const saidMs = 1000;
+/** Longer than a scrape of a target that was dead or slow takes to be told. */
+const wellMsMin = 60_000;
 const globalCount = 2;
 /**
  * What a slot's other scrape may be away from it, so that both or neither is within a look's range: an interval, because who was
@@ -105,6 +117,11 @@ export class Witness {
   readonly #taken = new Map<string, Generation>();
   readonly #readers = new Map<string, Reader>();
   readonly #losses = new Map<string, number>();
+  /** Secondaries that a primary called cut off, since when on the world's clock and their own. */
+  readonly #calledCutOff = new Map<
+    string,
+    { readonly atMs: number; readonly wallMs: number; readonly offsetMs: number }
+  >();
 
   constructor(options: {
     readonly targets: SimTargets;
@@ -128,13 +145,15 @@ export class Witness {
   }
 
   /** Of one secondary's store: told of each value that is put. */
-  spool(datacenter: string, secondary: string): (key: string, value: Uint8Array) => void {
+  spool(datacenter: string, machine: Scraping): (key: string, value: Uint8Array) => void {
+    const secondary = machine.name;
     return (key, value) => {
       if (key === "meta/generation") return this.#takes(secondary, decodeGeneration(value));
       // A new start: what it had taken may not have reached the disk.
       if (key === "meta/boot_epoch") {
         this.#taken.delete(secondary);
         this.#epochs.set(`${datacenter}/${secondary}`, Number(Buffer.from(value).toString()));
+        this.#calledCutOff.delete(secondary);
       }
       if (!key.startsWith("batch/")) return;
       const header = readBatchHeader(value);
@@ -145,8 +164,11 @@ export class Witness {
       if (run.batches.has(header.sequence)) return;
       const scrapes: Told[] = [];
       run.decoder.decode(value, ({ target, facts, layout, values }) => {
-        if (!isStored(facts.outcome)) return;
         const instance = target.labels.find(([name]) => name === "instance")![1];
+        if (facts.outcome === "failed_connect" || facts.outcome === "failed_timeout") {
+          this.#toldFailed(machine, instance, facts);
+        }
+        if (!isStored(facts.outcome)) return;
         const { timestampMs, slot, generation, outcome } = facts;
         const bodyMs = values[layout.rows.findIndex(({ name }) => name === timeRow)]!;
         scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, batch: batchKey(header) });
@@ -185,8 +207,17 @@ export class Witness {
     this.#losses.set(log, (this.#losses.get(log) ?? 0) + 1);
   }
 
+  /** A secondary's way to its targets is whole again. */
+  reaches(secondary: string): void {
+    this.#calledCutOff.delete(secondary);
+  }
+
   /** A secondary hears that. */
-  heard(datacenter: string, secondary: string, message: unknown): void {
+  heard(datacenter: string, machine: Scraping, message: unknown): void {
+    const secondary = machine.name;
+    const { verdict } = message as ReachOrder;
+    // A greeting counts only for who has nothing to say itself.
+    if (verdict && verdict.sinceMs > 0) this.#judged(machine, verdict.verdict);
     const { ack } = message as PushResponse;
     if (!ack) return;
     const { bootEpoch, shard, run: number, accepted, durable, held } = ack;
@@ -226,6 +257,27 @@ export class Witness {
         channel.publish(report);
       },
     };
+  }
+
+  #judged({ clock, name }: Scraping, verdict: string): void {
+    if (verdict !== "cut_off") this.#calledCutOff.delete(name);
+    else if (!this.#calledCutOff.has(name)) {
+      const { offsetMs } = clock;
+      this.#calledCutOff.set(name, { atMs: this.#scheduler.nowMs, wallMs: clock.nowMs(), offsetMs });
+    }
+  }
+
+  /**
+   * What it scraped a second after it was called cut off, while it is and nobody said anything else, says nothing of its targets.
+   * Whoever reached some in a row takes itself for well again, so this is asked only while its way to all of them is cut.
+   */
+  #toldFailed({ clock, name, targetsCut }: Scraping, instance: string, { outcome, timestampMs }: ScrapeFacts): void {
+    const called = this.#calledCutOff.get(name);
+    if (!called || !targetsCut || called.offsetMs !== clock.offsetMs) return;
+    const target = Number(instance.split(":")[1]) - 1000;
+    const isWell = this.#targets.wellForMs(target) > wellMsMin;
+    if (!isWell || timestampMs < called.wallMs + saidMs || this.#scheduler.nowMs < called.atMs + saidMs) return;
+    this.violated("told_failed", `${name} told ${outcome} of ${instance} at ${timestampMs}`);
   }
 
   #expectSaid(

@@ -30,7 +30,7 @@ import { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import { type Handle, Scheduler } from "#/test/sim/scheduler.ts";
 import { SimServer } from "#/test/sim/server.ts";
 import { globalNames, type Shape, shapeOf, topologyOf } from "#/test/sim/shape.ts";
-import { SimTargets } from "#/test/sim/targets.ts";
+import { SimTargets, type TargetsCut } from "#/test/sim/targets.ts";
 import { Witness } from "#/test/sim/witness.ts";
 import { accountOf } from "#/topology/nats.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
@@ -54,6 +54,8 @@ export interface Machine {
   readonly datacenter: Datacenter | undefined;
   readonly disk: SimDisk;
   readonly clock: MachineClock;
+  /** Its way to all targets, of a secondary. */
+  targetsCut: TargetsCut | undefined;
   process: SimProcess | undefined;
   /** What runs in it, once it has begun. */
   running: { close(): Promise<void> } | undefined;
@@ -132,6 +134,7 @@ export class World {
       datacenter,
       disk: new SimDisk(parts()),
       clock: clock(),
+      targetsCut: undefined,
       process: undefined,
       running: undefined,
       starts: 0,
@@ -267,7 +270,7 @@ export class World {
 
   async #beginSecondary(machine: Machine, process: SimProcess): Promise<{ close(): Promise<void> }> {
     const datacenter = machine.datacenter!;
-    const witness = this.witness.spool(datacenter.name, machine.name);
+    const witness = this.witness.spool(datacenter.name, machine);
     return await startSecondary(
       this.#plant.secondary({
         ...this.#common(machine, process),
@@ -281,9 +284,12 @@ export class World {
             client: process,
             link: this.links.get(`${machine.name}/${address}`)!,
             door: () => this.#doors.get(address),
-            onHeard: (message) => this.witness.heard(datacenter.name, machine.name, message),
+            onHeard: (message) => this.witness.heard(datacenter.name, machine, message),
           }),
-        shards: this.#shardsOf(machine, this.targets.fetcher(process)),
+        shards: this.#shardsOf(
+          machine,
+          this.targets.fetcher(process, () => machine.targetsCut),
+        ),
       }),
     );
   }

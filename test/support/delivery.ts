@@ -70,6 +70,7 @@ export async function deliver(t: { teardown(close: () => unknown): unknown }, op
     connect: (address) => primaries.find(({ name }) => name === address)!.connect(),
     pusher,
     assignment,
+    reach: { run: (_client, signal) => clock.sleep(2 ** 30, signal) },
     clock,
     random: seededRandom(1),
     log,

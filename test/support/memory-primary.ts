@@ -13,6 +13,8 @@ import {
   type PrimaryClient,
   type PushRequest,
   type PushResponse,
+  type ReachOrder,
+  type ReachReport,
   type Session,
   type WatchResponse,
   WireError,
@@ -81,6 +83,9 @@ export class MemoryPrimary {
   losesAcknowledgements = false;
   refuses: Refusing = () => undefined;
   readonly #pushes = new Set<Queue<PushResponse>>();
+  /** What secondaries told of what they reach. */
+  readonly reachReports: ReachReport[] = [];
+  readonly #reaches = new Set<Queue<ReachOrder>>();
   readonly #watches = new Map<Queue<WatchResponse>, string>();
 
   constructor(name: string, log: MemoryLog = new MemoryLog()) {
@@ -98,6 +103,8 @@ export class MemoryPrimary {
         this.#tell(queue, request.secondary);
         return queue;
       },
+      // It has nobody else to ask.
+      reach: (signal) => this.#reach(signal),
       close() {},
     };
   }
@@ -105,11 +112,12 @@ export class MemoryPrimary {
   /** Ends every stream, as a process that dies. */
   die(): void {
     this.up = false;
-    for (const queue of [...this.#pushes, ...this.#watches.keys()]) {
+    for (const queue of [...this.#pushes, ...this.#watches.keys(), ...this.#reaches]) {
       queue.end(new WireError("broken", `${this.name} died`));
     }
     this.#pushes.clear();
     this.#watches.clear();
+    this.#reaches.clear();
   }
 
   publish(generation: Generation): void {
@@ -154,6 +162,26 @@ export class MemoryPrimary {
       },
       close: () => queue.end(),
     };
+  }
+
+  #reach(signal: AbortSignal): Session<ReachReport, ReachOrder> {
+    const queue = new Queue<ReachOrder>(signal);
+    if (!this.up) queue.end(new WireError("unavailable", `${this.name} is down`));
+    else this.#reaches.add(queue);
+    return {
+      incoming: queue,
+      send: async (message) => {
+        if (queue.ended) throw new WireError("broken", "the stream is over");
+        await Promise.resolve();
+        this.reachReports.push(message);
+      },
+      close: () => queue.end(),
+    };
+  }
+
+  /** To everybody who listens. */
+  order(order: ReachOrder): void {
+    for (const queue of this.#reaches) queue.push(order);
   }
 
   #take(queue: Queue<PushResponse>, message: PushRequest): void {

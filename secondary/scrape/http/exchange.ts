@@ -75,6 +75,11 @@ export class Exchange implements ConnectionUser {
     this.#beganMs = parts.clock.monotonicMs();
   }
 
+  /** A byte of an answer came. */
+  get answered(): boolean {
+    return this.#begun;
+  }
+
   begin(): void {
     const { client } = this.#request;
     const { setup } = client;

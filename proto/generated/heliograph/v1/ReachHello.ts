@@ -1,0 +1,12 @@
+// Original file: proto/heliograph/v1/reach.proto
+
+
+export interface ReachHello {
+  'datacenter'?: (string);
+  'secondary'?: (string);
+}
+
+export interface ReachHello__Output {
+  'datacenter': (string);
+  'secondary': (string);
+}
