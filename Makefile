@@ -22,6 +22,7 @@ help:
 	@echo "make drill-once   each process killed once and a cut (5 minutes); make drill-short or make run DRILL=1: 2 minutes"
 	@echo "make drill-moves  four secondaries of 2,000 targets killed, stopped, cut off, drained: whose slots are missing"
 	@echo "make sim          simulated federations, an hour each, with a fault a minute (SEEDS=20, SEED=first)"
+	@echo "make sim-moves    secondaries that are lost in simulated data centres, and whose slots that cost (SEEDS=1000)"
 	@echo "make fuzz         broken bodies and answers for the scrape path, against plain readings (INPUTS=1000000, SEED=n)"
 	@echo "make replay       the same bodies to Heliograph and to Prometheus for MINUTES=10, and every sample compared"
 	@echo "make soak         5,000 targets, 50 of them hostile, for MINUTES=30: nobody late, memory level, failures named"
@@ -125,6 +126,10 @@ drill-moves: prepare
 # 2000 seeds are some 3 hours of one core.
 sim: $(installed)
 	@$(sim) --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
+
+.PHONY: sim-moves
+sim-moves: $(installed)
+	@node_modules/.bin/node test/sim/moves-main.ts --seeds $(or $(SEEDS),1000) $(if $(SEED),--seed $(SEED))
 
 sim-planted: $(installed)
 	@$(sim) --planted --minutes 30 --seed $(or $(SEED),1)

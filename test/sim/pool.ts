@@ -34,11 +34,20 @@ const execArgv = [
 ];
 
 /** Hands out what `next` gives until it gives no more; `onResult` hears in the order in which they end. */
-export async function runTasks(
+export function runTasks(
   next: () => Task | undefined,
   onResult: (task: Task, result: TaskResult) => void,
-  jobs = availableParallelism(),
 ): Promise<void> {
+  return runSeeds("./worker.ts", next, onResult);
+}
+
+/** The same for another worker: it answers each message with one. */
+export async function runSeeds<T extends { readonly seed: number }, R>(
+  worker: string,
+  next: () => T | undefined,
+  onResult: (task: T, result: R) => void,
+): Promise<void> {
+  const jobs = availableParallelism();
   await Promise.all(
     Array.from({ length: jobs }, async () => {
       let child: ChildProcess | undefined;
@@ -46,21 +55,21 @@ export async function runTasks(
       for (let task = next(); task; task = next()) {
         if (left-- === 0 || !child) {
           child?.kill();
-          child = fork(new URL("./worker.ts", import.meta.url), { execArgv });
+          child = fork(new URL(worker, import.meta.url), { execArgv });
           left = tasksPerProcess - 1;
         }
-        onResult(task, await ask(child, task));
+        onResult(task, await ask<R>(child, task));
       }
       child?.kill();
     }),
   );
 }
 
-function ask(child: ChildProcess, task: Task): Promise<TaskResult> {
+function ask<R>(child: ChildProcess, task: { readonly seed: number }): Promise<R> {
   return new Promise((resolve, reject) => {
     const onMessage = (result: unknown) => {
       child.off("exit", onExit);
-      resolve(result as TaskResult);
+      resolve(result as R);
     };
     const onExit = (code: number | null, signal: string | null) => {
       child.off("message", onMessage);

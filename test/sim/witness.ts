@@ -27,6 +27,7 @@ import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { reportRows, type ScrapeFacts } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
+import type { Target } from "#/lib/model/target.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
 import type { PushResponse, ReachOrder } from "#/lib/wire/session.ts";
 import type { MachineClock, SimProcess } from "#/test/sim/process.ts";
@@ -389,6 +390,27 @@ export class Witness {
     }
     this.counts.accepted = accepted;
     this.counts.durable = durable;
+  }
+
+  /** Those in the part of the newest generation that the secondary took. */
+  targetsOf(secondary: string): readonly Target[] {
+    return (this.#taken.get(secondary)?.targets ?? []).map(({ target }) => target);
+  }
+
+  /** Of each instance, the slots that a global has a stored scrape of; what no secondary spooled is told as a violation. */
+  async slotsAt(name: string, source: SampleSource): Promise<ReadonlyMap<string, ReadonlySet<number>>> {
+    const slots = new Map<string, Set<number>>();
+    for (const [key, rows] of await this.#read(name, source, 0)) {
+      const told = this.#told.get(`${key} ${rows.get(`${timeRow}{}`)}`);
+      if (!told) {
+        this.violated("never_told", `${name} has ${key} that no secondary spooled`);
+        continue;
+      }
+      const known = slots.get(told.instance) ?? new Set();
+      if (known.has(told.slot)) this.violated("doubled", `${name} has slot ${told.slot} of ${told.instance} twice`);
+      slots.set(told.instance, known.add(told.slot));
+    }
+    return slots;
   }
 
   #compare(name: string, told: Told, rows: ReadonlyMap<string, number>): void {

@@ -35,7 +35,7 @@ import { Witness } from "#/test/sim/witness.ts";
 import { accountOf } from "#/topology/nats.ts";
 import type { Datacenter, Topology } from "#/topology/schema.ts";
 
-export const targetsPerDatacenter = 6;
+const usualTargets = 6;
 const storyLinesMax = 4000;
 /** systemd's patience, much shortened. */
 const stopMsMax = 10_000;
@@ -77,6 +77,7 @@ export interface Site {
 
 export class World {
   readonly scheduler = new Scheduler();
+  readonly seed: number;
   readonly random: Random;
   readonly targets: SimTargets;
   readonly shape: Shape;
@@ -95,10 +96,18 @@ export class World {
   readonly #plant: Plant;
   #topology: Topology;
 
-  constructor(options: { readonly seed: number; readonly plant?: Plant }) {
+  constructor(options: {
+    readonly seed: number;
+    readonly plant?: Plant;
+    /** In place of one of those that `shapeOf` makes. */
+    readonly shape?: (random: Random) => Shape;
+    readonly targetsPerDatacenter?: number;
+  }) {
+    const { targetsPerDatacenter = usualTargets } = options;
+    this.seed = options.seed;
     this.#plant = options.plant ?? unplanted;
     this.random = seededRandom(options.seed);
-    this.shape = shapeOf(this.random);
+    this.shape = (options.shape ?? shapeOf)(this.random);
     this.#topology = topologyOf(this.shape);
     const { datacenters } = this.#topology;
     this.#capacities = new Map(datacenters.flatMap((each) => each.secondaries.map((it) => [it.name, it.capacity])));
