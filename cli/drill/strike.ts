@@ -21,6 +21,8 @@ export const notPromised = {
     "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back or others have them",
   "paused secondary":
     "its targets' slots until others have them; while it stands still when something else is hurt meanwhile",
+  "primary behind a wiped log":
+    "at that primary alone: what its data centre's log had when it was wiped and this one, held up or down, had not read yet; its peer and the globals have it",
 } as const;
 export type NotPromised = keyof typeof notPromised;
 
@@ -28,6 +30,9 @@ export type NotPromised = keyof typeof notPromised;
 const unflushedMs = 1 * secondMs;
 /** From the end of a lost secondary's lease until others scrape what it had: less than a second, on a machine with nothing else to do. */
 const handoverMsMax = 5 * secondMs;
+
+/** A primary that is back has read what its log had meanwhile. */
+const catchUpMsMax = 5 * secondMs;
 
 export interface Striker {
   readonly federation: Federation;
@@ -54,6 +59,28 @@ export async function strike(striker: Striker, step: Step, name: string): Promis
   const blow = await innerBlow;
   if ("error" in blow) throw blow.error;
   return [outerBlow, blow];
+}
+
+/**
+ * Primaries that were held up or down while the log of their data centre was wiped, or so short a time before that they were not
+ * well yet.
+ */
+export function behindWipedLog(
+  blows: readonly Blow[],
+  processes: readonly { readonly name: string; readonly role: string; readonly datacenter: string }[],
+): ReadonlySet<string> {
+  const behind = new Set<string>();
+  for (const { atMs, downMs, kind, subject } of blows) {
+    if (kind !== "kill" && kind !== "pause") continue;
+    const primary = processes.find(({ name, role }) => name === subject && role === "primary");
+    const isMet = (wipe: Blow) =>
+      wipe.kind === "wipe" &&
+      wipe.subject === primary?.datacenter &&
+      wipe.atMs <= atMs + downMs + catchUpMsMax &&
+      atMs <= wipe.atMs + wipe.downMs;
+    if (primary && blows.some(isMet)) behind.add(primary.name);
+  }
+  return behind;
 }
 
 interface Begun {
@@ -95,6 +122,7 @@ async function begin(
       const blow = {
         name: `${number} ${stepText({ ...step, within: undefined })}`,
         kind,
+        subject,
         atMs,
         downMs,
         hit: wasHit,
