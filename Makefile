@@ -7,7 +7,7 @@ MINUTES ?= 10
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-codec bench-coders bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted clean
+.PHONY: help prepare run test check fix kernels bench bench-scrape bench-parse bench-assign bench-codec bench-coders bench-fetch bench-cost bench-limit drill drill-once drill-short sim sim-planted clean
 
 help:
 	@echo "make run          a whole federation on this machine (DATA=dir keeps its data, PORT=9400 is its first port)"
@@ -15,7 +15,7 @@ help:
 	@echo "make check        types and style alone"
 	@echo "make fix          format, and mend what can be mended"
 	@echo "make kernels      build the WebAssembly that is committed beside its sources (*.as.ts) anew"
-	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-fetch: one of them; bench-cost: what a scrape costs its target"
+	@echo "make bench        benchmarks of parts; bench-parse, bench-codec, bench-assign, bench-fetch: one of them; bench-cost: what a scrape costs its target"
 	@echo "make bench-scrape 5,000 servers, side by side with vmagent and Prometheus' agent (SCENARIO=100@15 PEERS=vmagent WINDOW=60 OUT=file)"
 	@echo "make bench-limit  how many targets one secondary carries before a scrape is late (THREADS=2 SCENARIO=100@1)"
 	@echo "make drill        faults by a seed for MINUTES=10, and the account of every sample (SEED=n repeats a script)"
@@ -77,7 +77,7 @@ kernels: $(installed)
 
 node := node_modules/.bin/node
 
-bench: bench-parse bench-codec bench-fetch
+bench: bench-parse bench-codec bench-assign bench-fetch
 
 bench-fetch: $(installed)
 	@$(node) test/bench/fetch.ts
@@ -91,6 +91,9 @@ bench-parse: $(installed)
 
 bench-codec: $(installed)
 	@$(node) test/bench/codec.ts
+
+bench-assign: $(installed)
+	@$(node) test/bench/assign.ts
 
 bench-coders: $(installed)
 	@$(node) test/bench/coders.ts

@@ -38,7 +38,7 @@ export interface GenerationPlan {
 export function planGeneration(plan: GenerationPlan): Generation {
   const { previous, number } = plan;
   assert(!previous || number > previous.number, `generation ${number} does not follow ${previous?.number}`);
-  const sorted = plan.targets.toSorted((a, b) => compareText(a.id, b.id));
+  const sorted = plan.targets.toSorted((a, b) => (a.id < b.id ? -1 : 1));
   const ordered = inOrderOfPriority(sorted, plan.priorities ?? new Map());
   const owners = assignOwnersInOrder(ordered, plan.living.filter(isActive));
   const planned: Generation = {
