@@ -518,31 +518,6 @@ t.test("times fit together", async (t) => {
   t.match(top("scrape_defaults: { scrape_interval: 5s }"), [/scrape_defaults\.scrape_timeout: expected at most/]);
 });
 
-t.test("what is held, who is left out and how many targets there may be is within bounds", async (t) => {
-  const job = (text: string) => replaced("  - job_name: node", `  - job_name: node\n    ${text}`);
-  t.same(job("priority: -3\n    discovery_loss_max: 0.25\n    discovery_hold: 1h"), []);
-  t.match(job("priority: 1.5"), [/scrape_configs\[0\]\.priority: /]);
-  t.match(job("priority: 1001"), [/scrape_configs\[0\]\.priority: /]);
-  t.match(job("discovery_loss_max: 50"), [/scrape_configs\[0\]\.discovery_loss_max: /]);
-  t.match(job("discovery_hold: 0s"), [
-    /scrape_configs\[0\]\.discovery_hold: expected more than 0, got "0s"; discovery_loss_max: 1 is never to hold/,
-  ]);
-  const top = (text: string) => replaced("federation: test", `federation: test\n${text}`);
-  t.match(top("scrape_defaults: { discovery_hold: 0s }"), [/scrape_defaults\.discovery_hold: expected more than 0/]);
-  const targets = (max: number) => replaced("    secondaries:", `    targets_max: ${max}\n    secondaries:`);
-  t.same(targets(1), []);
-  t.match(targets(0), [/datacenters\[0\]\.targets_max: /]);
-  t.match(targets(250_001), [/datacenters\[0\]\.targets_max: /]);
-  const more = told(
-    minimal((text) =>
-      text
-        .replace('["10.0.0.1:9100"]', '["10.0.0.1:9100", "10.0.0.2:9100"]')
-        .replace("    secondaries:", "    targets_max: 1\n    secondaries:"),
-    ),
-  );
-  t.match(more, [/datacenters\[0\]\.targets_max: expected at most 1 targets in \w+, got 2 static targets/]);
-});
-
 t.test("targets are host:port, and globs are bounded", async (t) => {
   const faults = (target: string) => replaced('["10.0.0.1:9100"]', JSON.stringify([target]));
   const at = "t.yaml:22:19: error: scrape_configs[0].static_configs[0].targets[0]: ";

@@ -1,0 +1,37 @@
+// Keys that say what is held, who is left out, and how many targets there may be.
+
+import t from "tap";
+import { topologyText } from "#/test/support/discovery.ts";
+import { parseTopology } from "#/topology/file.ts";
+import { formatProblem } from "#/topology/problem.ts";
+
+/** Errors of a file with that scrape config's keys, and those of its data centre and top. */
+function errors(keys: { job?: string; datacenter?: string; top?: string; targets?: string }): string[] {
+  const targets = keys.targets ?? '["10.0.0.1:9100"]';
+  const job = `  - job_name: node\n    static_configs: [{ targets: ${targets} }]\n    ${keys.job ?? ""}`;
+  const text = `${keys.top ?? ""}\n${topologyText(job)}`.replace(
+    "    region: eu",
+    `    region: eu\n    ${keys.datacenter ?? ""}`,
+  );
+  const { problems } = parseTopology(text, "t.yaml");
+  return problems.filter(({ severity }) => severity === "error").map(formatProblem);
+}
+
+t.test("what is held and who is left out is within bounds", async (t) => {
+  t.same(errors({ job: "priority: -3\n    discovery_loss_max: 0.25\n    discovery_hold: 1h" }), []);
+  t.match(errors({ job: "priority: 1.5" }), [/scrape_configs\[0\]\.priority: /]);
+  t.match(errors({ job: "priority: 1001" }), [/scrape_configs\[0\]\.priority: /]);
+  t.match(errors({ job: "discovery_loss_max: 50" }), [/scrape_configs\[0\]\.discovery_loss_max: /]);
+  const never = /discovery_hold: expected more than 0, got "0s"; discovery_loss_max: 1 is never to hold/;
+  t.match(errors({ job: "discovery_hold: 0s" }), [never]);
+  t.match(errors({ top: "scrape_defaults: { discovery_hold: 0s }" }), [never]);
+});
+
+t.test("a data centre has at most as many targets as a generation may, and static ones within that", async (t) => {
+  t.same(errors({ datacenter: "targets_max: 1" }), []);
+  t.match(errors({ datacenter: "targets_max: 0" }), [/datacenters\[0\]\.targets_max: /]);
+  t.match(errors({ datacenter: "targets_max: 250001" }), [/datacenters\[0\]\.targets_max: /]);
+  t.match(errors({ datacenter: "targets_max: 1", targets: '["10.0.0.1:9100", "10.0.0.2:9100"]' }), [
+    /datacenters\[0\]\.targets_max: expected at most 1 targets in fra, got 2 static targets/,
+  ]);
+});
