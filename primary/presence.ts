@@ -11,8 +11,11 @@ import { compareText } from "#/lib/model/labels.ts";
 
 const leaseMsMax = 5 * secondMs;
 
-/** The peer reports once a second what it hears: a shorter lease would end between two reports of a healthy secondary. */
-const leaseMsMin = 2.5 * secondMs;
+/** A machine that is busy, or collects garbage, is silent for some hundred ms now and then. */
+const leaseMsMin = secondMs;
+
+const keepAliveMsMax = 0.5 * secondMs;
+const gossipMsMax = secondMs;
 
 /** A peer that lives reports once a second: from then on its silence is its own. */
 const peerSilentMsMin = 1.5 * secondMs;
@@ -22,6 +25,16 @@ const comeOverMsMax = 6 * secondMs;
 /** Half the shortest interval costs a dead secondary's targets at most one slot before the handover. */
 export function presenceLeaseMs(shortestIntervalMs: number): number {
   return Math.max(leaseMsMin, Math.min(leaseMsMax, shortestIntervalMs / 2));
+}
+
+/** A secondary with nothing to send says so often that it lives: it may be silent twice as long, with what it takes to be looked. */
+export function keepAliveMs(leaseMs: number): number {
+  return Math.min(keepAliveMsMax, leaseMs / 5);
+}
+
+/** And so often each primary tells its peer whom it hears: both together leave a third of the lease for a slow network. */
+export function gossipMs(leaseMs: number): number {
+  return Math.min(gossipMsMax, leaseMs / 4);
 }
 
 export class Presence {

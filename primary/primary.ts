@@ -33,7 +33,7 @@ import {
   type ReloadAnswer,
   registerOperation,
 } from "#/primary/operate.ts";
-import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { gossipMs, keepAliveMs, Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { serveReach } from "#/primary/reach.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
@@ -132,6 +132,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     primary: primary.name,
     secondaries,
     writer: commitLog,
+    keepAliveMs: () => keepAliveMs(leaseMs()),
     onWord: (name) => presence.heard(name, 0),
     safety,
     clock,
@@ -312,6 +313,12 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     void receiver.acknowledgeAll();
     void heartbeat();
   });
+  /** Beside the beat, where a second is too long for the peer to learn who lives. */
+  const gossipTimer = () => {
+    const everyMs = gossipMs(leaseMs());
+    return everyMs < heartbeatMs ? clock.every(everyMs, report) : undefined;
+  };
+  let gossip = gossipTimer();
   const reviewing = clock.every(reviewMs, () => verdicts.review());
   const trim = clock.every(trimMs, () => {
     head.trim(clock.nowMs() - retentionMs());
@@ -415,9 +422,15 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       const { topology: taken, waiting } = reloaded(topology, await parts.reread(), datacenter.name);
       const own = taken.datacenters.find(({ name }) => name === datacenter.name)!;
       await discovery.reconfigure(taken, own);
+      const leaseMsBefore = leaseMs();
       topology = taken;
       datacenter = own;
       presence.reconfigure(secondaries(), leaseMs());
+      if (leaseMs() !== leaseMsBefore) {
+        gossip?.cancel();
+        gossip = gossipTimer();
+        receiver.welcomeAnew();
+      }
       standings.reconfigure(own.secondaries);
       metrics.set("heliograph_config_last_reload_successful", 1);
       metrics.set("heliograph_config_last_reload_success_timestamp_seconds", clock.nowMs() / secondMs);
@@ -437,6 +450,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   let closing: Promise<void> | undefined;
   async function close(): Promise<void> {
     beat.cancel();
+    gossip?.cancel();
     reviewing.cancel();
     trim.cancel();
     stopping.abort();

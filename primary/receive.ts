@@ -29,6 +29,8 @@ export interface ReceiverParts {
   /** Names of the data centre's secondaries, as the topology file has them now. */
   readonly secondaries: () => readonly string[];
   readonly writer: LogWriter;
+  /** How often a secondary with nothing to send shall say that it lives. */
+  readonly keepAliveMs: () => number;
   /** Called with each word of a secondary, right when it comes. */
   readonly onWord: (secondary: string) => void;
   readonly safety: SafetyBook;
@@ -76,6 +78,11 @@ export class Receiver {
     this.#connections.clear();
   }
 
+  /** They come again, and are welcomed with what is so now. */
+  welcomeAnew(): void {
+    for (const { session } of this.#connections.values()) session.close();
+  }
+
   /** Serves one stream until it ends. `peer` is the certificate's identity, whose last part must be the secondary's name. */
   async serve(
     session: Session<PushResponse, PushRequest>,
@@ -95,6 +102,7 @@ export class Receiver {
               windowBatches,
               nowMs: Math.round(clock.nowMs()),
               softwareVersion: version,
+              keepAliveMs: Math.round(this.#parts.keepAliveMs()),
             },
           });
           for (const known of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, known);

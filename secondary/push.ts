@@ -9,7 +9,7 @@ import { Buffer } from "node:buffer";
 import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
 import { Follower, onAbort } from "#/lib/clock/abort.ts";
-import type { Clock } from "#/lib/clock/clock.ts";
+import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import { batchVersion } from "#/lib/codec/batch.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { batchKey } from "#/lib/model/identity.ts";
@@ -27,10 +27,9 @@ const acceptanceMsMax = 10 * secondMs;
 export const backlogMsMin = 10 * secondMs;
 /** The primary tells right after its welcome how far each run is; to begin without knowing would only repeat batches. */
 const acknowledgementsAwaitedMs = 100;
-/** A stream without batches says so often that we live: a primary's patience may be 2.5 s, and its peer hears it up to 1 s later. */
-const keepAliveMs = 0.5 * secondMs;
-/** And so often it is looked whether that, or anything else, is due. */
-const watchMs = 0.25 * secondMs;
+/** A stream without batches says so often that we live, unless its primary wants it oftener, or says nothing of it. */
+const keepAliveMsMax = 0.5 * secondMs;
+const keepAliveMsMin = 0.1 * secondMs;
 /** More on their way than this helps no primary, whatever window it offers. */
 const windowBatchesMax = 256;
 assert(acknowledgementsAwaitedMs < welcomeMsMax, "a session begins well before it is given up");
@@ -145,6 +144,8 @@ class PushSession {
   #movedMs = 0;
   #spokeMs = 0;
   #keepingAlive = false;
+  #keepAliveMs = keepAliveMsMax;
+  #watch: Timer | undefined;
   welcomed = false;
 
   constructor(parts: SessionParts) {
@@ -167,7 +168,7 @@ class PushSession {
     const forget = onAbort(signal, () => stuck.reject(new WireError("broken", "stopped")));
     const stream = client.push(life.signal);
     const beganMs = clock.monotonicMs();
-    const watch = clock.every(watchMs, () => {
+    const look = () => {
       const nowMs = clock.monotonicMs();
       this.#keepAlive(stream);
       if (!this.welcomed && nowMs - beganMs > welcomeMsMax) {
@@ -175,14 +176,20 @@ class PushSession {
       } else if (this.#onTheirWay.length > 0 && nowMs - this.#movedMs > acceptanceMsMax) {
         stuck.reject(new WireError("unavailable", `no batch was accepted within ${acceptanceMsMax / secondMs} s`));
       }
-    });
-    const tasks = [stuck.promise, this.#read(stream), this.#write(stream, life.signal)];
+    };
+    /** Twice as often as it speaks: then it never is silent for much longer. */
+    const watch = () => {
+      this.#watch?.cancel();
+      this.#watch = clock.every(this.#keepAliveMs / 2, look);
+    };
+    watch();
+    const tasks = [stuck.promise, this.#read(stream, watch), this.#write(stream, life.signal)];
     try {
       await Promise.race(tasks);
     } catch (error) {
       if (!signal.aborted) throw error;
     } finally {
-      watch.cancel();
+      this.#watch?.cancel();
       forget();
       life.over();
       stream.close();
@@ -192,10 +199,14 @@ class PushSession {
     }
   }
 
-  async #read(stream: Stream): Promise<void> {
+  async #read(stream: Stream, onKeepAlive: () => void): Promise<void> {
     for await (const response of stream.incoming) {
       if (response.welcome) {
-        const { primary, windowBatches } = response.welcome;
+        const { keepAliveMs, primary, windowBatches } = response.welcome;
+        if (keepAliveMs > 0 && keepAliveMs < keepAliveMsMax) {
+          this.#keepAliveMs = Math.max(keepAliveMs, keepAliveMsMin);
+          onKeepAlive();
+        }
         this.#window = Math.min(Math.max(1, windowBatches), windowBatchesMax);
         this.welcomed = true;
         this.#parts.onWelcome(primary);
@@ -242,7 +253,7 @@ class PushSession {
   /** An empty batch means only that we live: a secondary with nothing to send must not be taken for dead. */
   #keepAlive(stream: Stream): void {
     const nowMs = this.#parts.clock.monotonicMs();
-    if (!this.welcomed || this.#keepingAlive || nowMs - this.#spokeMs < keepAliveMs) return;
+    if (!this.welcomed || this.#keepingAlive || nowMs - this.#spokeMs < this.#keepAliveMs) return;
     this.#spokeMs = nowMs;
     this.#keepingAlive = true;
     stream.send({ batch: emptyBatch }).then(

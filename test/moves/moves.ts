@@ -16,7 +16,7 @@ import { launcher } from "#/test/support/command.ts";
 import { startTier } from "#/test/support/heliograph.ts";
 import { startNatsServer } from "#/test/support/nats.ts";
 import { freePort } from "#/test/support/port.ts";
-import { startRelay } from "#/test/support/relay.ts";
+import { type Relay, startRelay } from "#/test/support/relay.ts";
 import { until, type World } from "#/test/support/world.ts";
 import { parseTopology } from "#/topology/file.ts";
 import { renderDatacenterConfig } from "#/topology/nats.ts";
@@ -63,10 +63,20 @@ export interface MovesResult {
   readonly generations: number;
 }
 
+/** The world's processes are left to it. */
 export async function runMoves(world: World, options: MovesOptions): Promise<MovesResult> {
+  const relays: Relay[] = [];
+  try {
+    return await moves(world, options, relays);
+  } finally {
+    for (const relay of relays) await relay.close();
+  }
+}
+
+async function moves(world: World, options: MovesOptions, relays: Relay[]): Promise<MovesResult> {
   const { awayMs, intervalMs, say } = options;
-  const place = await begin(world, options);
-  const { primaries, relays, secondaries } = place;
+  const place = await begin(world, options, relays);
+  const { primaries, secondaries } = place;
   const settle = () => sleep(3 * intervalMs);
   const owned = async () => {
     const found = new Map<string, Set<string>>();
@@ -175,7 +185,7 @@ export function breachesOf(result: MovesResult): readonly string[] {
   return breaches;
 }
 
-async function begin(world: World, { intervalMs, rows, targets }: MovesOptions) {
+async function begin(world: World, { intervalMs, rows, targets }: MovesOptions, relays: Relay[]) {
   const list = join(world.dir, "fleet.json");
   const fleet = ["fleet", "--targets", String(targets), "--rows", String(rows), "--port", "0", "--file-sd", list];
   await world.start("fleet", launcher, [...fleet, "--first-address", firstAddress]);
@@ -188,7 +198,7 @@ async function begin(world: World, { intervalMs, rows, targets }: MovesOptions) 
   const at = (name: string) => `127.0.0.1:${ports.get(name)}`;
   const passwordFile = join(world.dir, "password");
   await writeFile(passwordFile, password);
-  const relays = [await startRelay(at("p1-grpc")), await startRelay(at("p2-grpc"))];
+  for (const name of ["p1-grpc", "p2-grpc"]) relays.push(await startRelay(at(name)));
   /** `addresses`: by which a secondary finds the primaries. */
   const topologyOf = (addresses: readonly string[]) => `
 format_version: 1
@@ -236,7 +246,6 @@ ${names.map((name) => `      - { name: ${name}, capacity: ${targets}, http: { li
     fleetPort,
     pages,
     primaries: [`http://${at("p1")}`, `http://${at("p2")}`],
-    relays,
     secondaries,
     topologyFiles,
   };

@@ -5,7 +5,7 @@ import type { Generation } from "#/lib/model/generation.ts";
 import type { Target } from "#/lib/model/target.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import { planGeneration, sameAssignments, unassignedCount, unassignedReason } from "#/primary/assign.ts";
-import { Presence, presenceLeaseMs } from "#/primary/presence.ts";
+import { gossipMs, keepAliveMs, Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
 import { manualClock } from "#/test/support/manual-clock.ts";
 
@@ -243,11 +243,16 @@ function presence(secondaries = ["s1", "s2"]) {
 }
 
 t.test(
-  "the presence lease is half the shortest interval, but no longer than 5 s, nor too short for the peer's reports",
+  "the presence lease is half the shortest interval, from 1 to 5 s, and whoever speaks speaks well within it",
   async (t) => {
     t.equal(presenceLeaseMs(15_000), 5000);
     t.equal(presenceLeaseMs(8000), 4000);
-    t.equal(presenceLeaseMs(1000), 2500);
+    t.equal(presenceLeaseMs(1000), 1000);
+    for (const leaseMs of [1000, 2500, 5000]) {
+      t.ok(1.5 * keepAliveMs(leaseMs) + gossipMs(leaseMs) <= 0.72 * leaseMs, `${leaseMs}`);
+    }
+    t.equal(keepAliveMs(5000), 500);
+    t.equal(gossipMs(5000), 1000);
   },
 );
 

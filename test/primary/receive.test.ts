@@ -104,6 +104,7 @@ function primary() {
         return { stream: "dc-ams-1-1", sequence: appended.length, duplicate: false };
       },
     },
+    keepAliveMs: () => 400,
     onWord: (name) => words.push(name),
     safety,
     clock,
@@ -139,6 +140,7 @@ t.test("a batch is accepted once the log has it, and its bytes go there as they 
   stream.end();
   await served;
   t.equal(stream.heard[0]?.welcome?.primary, "p1");
+  t.equal(stream.heard[0]?.welcome?.keepAliveMs, 400);
   t.same(acks(stream.heard), ["1/0/0", "2/0/0"]);
   t.same(
     appended.map(({ id, kind, origin }) => [id, kind, origin]),

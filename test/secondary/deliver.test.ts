@@ -137,6 +137,21 @@ t.test("while it has nothing to send a secondary says twice a second that it liv
   t.equal(primary.keepAlives, before, "a batch says it as well");
 });
 
+t.test("a primary may want to hear it oftener, but not all the time", async (t) => {
+  for (const [keepAliveMs, least, most] of [
+    [200, 27, 31],
+    [1, 55, 61],
+    [900, 10, 13],
+  ] as const) {
+    const primary = new MemoryPrimary("p1");
+    primary.keepAliveMs = keepAliveMs;
+    const { clock, uplink } = await deliver(t, { primaries: [primary] });
+    uplink.start();
+    await clock.advance(6000);
+    t.ok(primary.keepAlives >= least && primary.keepAlives <= most, `${keepAliveMs}: ${primary.keepAlives} in 6 s`);
+  }
+});
+
 t.test("after more than 10 s without acceptance a new run begins, and goes before the backlog", async (t) => {
   const primary = new MemoryPrimary("p1");
   primary.windowBatches = 1;

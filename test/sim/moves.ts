@@ -54,7 +54,7 @@ export async function simulateMoves(seed: number): Promise<MovesOutcome> {
     targetsPerDatacenter: targets,
     shape: (random) => ({
       leaseMs: leaseLengthMs(1),
-      scrapeIntervalMs: [5, 5, 10, 15][random.below(4)]! * secondMs,
+      scrapeIntervalMs: [1, 2, 5, 5, 10, 15][random.below(6)]! * secondMs,
       datacenters: [{ name: "fra", primaries: 2, secondaries }],
     }),
   });

@@ -56,7 +56,7 @@ export function topologyOf(shape: Shape, capacities: ReadonlyMap<string, number>
   const text = `format_version: 1
 federation: sim
 head_retention: 1d
-scrape_defaults: { scrape_interval: ${shape.scrapeIntervalMs / secondMs}s, scrape_timeout: 4s }
+scrape_defaults: { scrape_interval: ${shape.scrapeIntervalMs / secondMs}s, scrape_timeout: ${Math.min(4, shape.scrapeIntervalMs / secondMs)}s }
 global:
   nats: { servers: ["nats://127.0.0.1:4222"], leaf_servers: ["nats-leaf://127.0.0.1:7422"] }
   pair: [${globalNames.map((name) => `{ name: ${name}, http: ${port()} }`).join(", ")}]

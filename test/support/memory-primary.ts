@@ -74,6 +74,8 @@ export class MemoryPrimary {
   keepAlives = 0;
   sessions = 0;
   windowBatches = 16;
+  /** 0: as an older primary, which says nothing of it. */
+  keepAliveMs = 0;
   up = true;
   /** Says welcome. */
   welcoming = true;
@@ -188,8 +190,8 @@ export class MemoryPrimary {
     if (queue.ended) return;
     if (message.hello) {
       if (!this.welcoming) return;
-      const { windowBatches } = this;
-      queue.push({ welcome: { primary: this.name, windowBatches, nowMs: 0, softwareVersion: "test" } });
+      const { keepAliveMs, windowBatches } = this;
+      queue.push({ welcome: { primary: this.name, windowBatches, nowMs: 0, softwareVersion: "test", keepAliveMs } });
       this.#acknowledgeAll(queue);
     } else if (message.batch && message.batch.length > 0) this.#takeBatch(queue, message.batch);
     else this.keepAlives++;

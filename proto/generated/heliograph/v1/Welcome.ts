@@ -7,6 +7,7 @@ export interface Welcome {
   'windowBatches'?: (number);
   'nowMs'?: (number | string | Long);
   'softwareVersion'?: (string);
+  'keepAliveMs'?: (number);
 }
 
 export interface Welcome__Output {
@@ -14,4 +15,5 @@ export interface Welcome__Output {
   'windowBatches': (number);
   'nowMs': (number);
   'softwareVersion': (string);
+  'keepAliveMs': (number);
 }
