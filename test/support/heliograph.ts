@@ -16,9 +16,10 @@ export function startTier(
   tier: "secondary" | "primary" | "global",
   name: string,
   topologyFile: string,
+  env?: Readonly<Record<string, string>>,
 ): Promise<Program> {
   const data = join(world.dir, "data", name);
-  return world.start(name, launcher, [tier, "--topology", topologyFile, "--name", name, "--data", data]);
+  return world.start(name, launcher, [tier, "--topology", topologyFile, "--name", name, "--data", data], env);
 }
 
 export interface RunningDemo extends Program {

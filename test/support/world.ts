@@ -21,7 +21,12 @@ export interface Program {
 export interface World {
   readonly dir: string;
   /** `name` is that of its log, and may be used again after the process of that name has ended. */
-  start(name: string, program: string, args: readonly string[]): Promise<Program>;
+  start(
+    name: string,
+    program: string,
+    args: readonly string[],
+    env?: Readonly<Record<string, string>>,
+  ): Promise<Program>;
 }
 
 /** Ended by the teardown of the test. */
@@ -38,10 +43,14 @@ export async function openWorld(t: Pick<Test, "comment" | "passing" | "teardown"
   });
   return {
     dir,
-    async start(name, program, args) {
+    async start(name, program, args, env = {}) {
       const file = join(logs, `${name}.log`);
       const log = await open(file, "a");
-      const child = spawn(program, args, { cwd: "/", env: cleanEnv(), stdio: ["ignore", log.fd, log.fd] });
+      const child = spawn(program, args, {
+        cwd: "/",
+        env: { ...cleanEnv(), ...env },
+        stdio: ["ignore", log.fd, log.fd],
+      });
       await log.close();
       const ended = new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
         child.once("error", reject);
