@@ -3,6 +3,7 @@
 
 import type { FederationView } from "#/global/state.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
+import { standingIn } from "#/lib/model/generation.ts";
 import type { Heartbeat } from "#/lib/model/heartbeat.ts";
 import type { DatacenterStatus, FederationStatus, SecondaryStatus } from "#/lib/model/status.ts";
 import { type AssignedSources, secondaryFacts } from "#/lib/page/assigned/source.ts";
@@ -100,6 +101,7 @@ function secondariesOf(datacenter: Datacenter, heard: Heard, replica: Replica | 
     name,
     ageMs: words.get(name)?.ageMs ?? null,
     targets: targets.get(name) ?? 0,
+    state: standingIn(replica?.generation, name),
   }));
 }
 

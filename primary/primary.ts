@@ -8,6 +8,7 @@ import { type BackChannel, LogError, type SegmentedLog } from "#/lib/commitlog/c
 import type { HttpFront } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import { standingIn } from "#/lib/model/generation.ts";
 import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
@@ -405,6 +406,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
         name,
         ageMs: lastWords.get(name)?.ageMs ?? null,
         targets: owners.get(name) ?? 0,
+        state: standingIn(replica?.generation, name),
       })),
     };
   }

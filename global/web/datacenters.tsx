@@ -174,6 +174,7 @@ function Secondaries({ datacenter: { name, state, secondaries } }: { readonly da
   // Nobody can tell here how they do; that its secondaries are silent too says nothing new.
   const tellable = state === "live" || state === "delayed";
   const silent = tellable ? secondaries.filter(({ ageMs }) => ageMs === null || ageMs > secondarySilentMs) : [];
+  const cutOff = tellable ? secondaries.filter((each) => each.state === "cut_off" && !silent.includes(each)) : [];
   if (secondaries.length <= secondariesNamedMax) {
     return (
       <ul>
@@ -194,10 +195,16 @@ function Secondaries({ datacenter: { name, state, secondaries } }: { readonly da
     : `${secondaries.length} in all`;
   return (
     <ul>
-      <li class={tellable && silent.length === 0 ? "ok" : "unasked"}>
+      <li class={tellable && silent.length + cutOff.length === 0 ? "ok" : "unasked"}>
         <i class="dot" aria-hidden="true" />
         {heard}
       </li>
+      {cutOff.slice(0, secondariesNamedMax).map((each) => (
+        <Secondary key={each.name} datacenter={name} secondary={each} silent={false} tellable={true} />
+      ))}
+      {cutOff.length > secondariesNamedMax && (
+        <li class="no">and {cutOff.length - secondariesNamedMax} more cut off from their targets</li>
+      )}
       {silent.slice(0, secondariesNamedMax).map((each) => (
         <Secondary key={each.name} datacenter={name} secondary={each} silent={true} tellable={true} />
       ))}
@@ -213,13 +220,20 @@ interface SecondaryProps {
   readonly tellable: boolean;
 }
 
-function Secondary({ datacenter, secondary: { name, ageMs, targets }, silent, tellable }: SecondaryProps) {
+/** Why a secondary that is heard gets no targets. */
+const standings = { active: "", cut_off: "cut off", damped: "damped", draining: "draining" } as const;
+
+function Secondary({ datacenter, secondary: { name, ageMs, state, targets }, silent, tellable }: SecondaryProps) {
   const age = ageMs === null ? "never heard" : `last heard ${formatAge(ageMs)} ago`;
+  const standing = tellable && !silent && state ? standings[state] : "";
+  const isBad = silent || standing === standings.cut_off;
+  const title = `${name}: ${formatCount(targets)} targets, ${age}${standing && `, ${standing}`}`;
   return (
-    <li class={silent ? "no" : tellable ? "ok" : "unasked"} title={`${name}: ${formatCount(targets)} targets, ${age}`}>
+    <li class={isBad ? "no" : tellable ? "ok" : "unasked"} title={title}>
       <i class="dot" aria-hidden="true" />
       {shortName(name, datacenter)}
       <em> {formatCount(targets)}</em>
+      {standing && <em class={isBad ? "no" : undefined}> {standing}</em>}
       {silent && <em class="no"> {ageMs === null ? "never heard" : `silent ${formatAge(ageMs)}`}</em>}
     </li>
   );

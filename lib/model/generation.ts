@@ -88,6 +88,12 @@ export function isSameGeneration(a: GenerationName, b: GenerationName): boolean 
   return a.number === b.number && a.token === b.token && a.validFromMs === b.validFromMs;
 }
 
+/** Null for one that it does not count as living. */
+export function standingIn(generation: Generation | undefined, secondary: string): SecondaryState | null {
+  const found = generation?.secondaries.find(({ name }) => name === secondary);
+  return found ? stateOf(found) : null;
+}
+
 export function stateOf(secondary: GenerationSecondary): SecondaryState {
   return secondary.state ?? "active";
 }

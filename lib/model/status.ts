@@ -3,6 +3,8 @@
 // It is what the first page, the command line and the demo's terminal show. Times are ms since the Unix epoch by the
 // answering server's wall clock, which it tells as `nowMs` so that a reader with another clock can still compute ages.
 
+import type { SecondaryState } from "#/lib/model/generation.ts";
+
 /**
  * `live`: its heartbeats arrive, and soon. `delayed`: they arrive late, or not at all while one of its primaries answers
  * directly. `dark`: they stopped at the hub and neither primary answers. `unknown`: this server cannot tell, because it has
@@ -27,6 +29,8 @@ export interface SecondaryStatus {
   readonly ageMs: number | null;
   /** Targets that the newest generation gives it. */
   readonly targets: number;
+  /** Whether it gets any, and why not, as the newest generation has it; null when that does not count it as living. */
+  readonly state: SecondaryState | null;
 }
 
 export interface DatacenterStatus {

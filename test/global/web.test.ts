@@ -78,6 +78,7 @@ t.test("in a real browser", withBrowser, async (t) => {
     );
     t.match(await row("fra-1"), /p1 no answer\s+p2 no answer/);
     t.match(await row("sin-1"), /delayed/);
+    t.match(await row("nyc-2"), /s1 [\d,]+\s+s2 [\d,]+ cut off/);
     t.match(await page.locator(".totals").innerText(), /22,629 of 26,835 targets up\s+6 down\s+4,200 not heard/);
     api.scene = "blind";
     await page.getByText("The hub is blind: more than half").waitFor();

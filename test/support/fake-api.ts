@@ -55,7 +55,12 @@ function federationOf(scene: Scene, nowMs: number): FederationStatus {
       { name: `${name}-p1`, reachable: true, leader: true, lagMs: 120 },
       { name: `${name}-p2`, reachable: true, leader: false, lagMs: 140 },
     ],
-    secondaries: [1, 2].map((i) => ({ name: `${name}-s${i}`, ageMs: 400, targets: Math.floor(size / 2) })),
+    secondaries: [1, 2].map((i) => ({
+      name: `${name}-s${i}`,
+      ageMs: 400,
+      targets: Math.floor(size / 2),
+      state: name === "nyc-2" && i === 2 ? "cut_off" : "active",
+    })),
   });
   const ams = datacenter("ams-1", "eu-west", 9871);
   const fra = datacenter("fra-1", "eu-central", 4200);
@@ -141,7 +146,7 @@ function unheard(datacenter: DatacenterStatus, nowMs: number): DatacenterStatus 
     samplesPerSecond: 0,
     lastSampleMs: null,
     primaries: datacenter.primaries.map((each) => ({ ...each, reachable: null, leader: false, lagMs: null })),
-    secondaries: datacenter.secondaries.map((each) => ({ ...each, ageMs: null, targets: 0 })),
+    secondaries: datacenter.secondaries.map((each) => ({ ...each, ageMs: null, targets: 0, state: null })),
   };
 }
 
@@ -150,6 +155,7 @@ function crowd(name: string, seed: number) {
     name: `${name}-s${i + 1}`,
     ageMs: seed === 9 && i === 4 ? 61_000 : 500,
     targets: 50 + seed,
+    state: "active" as const,
   }));
 }
 
