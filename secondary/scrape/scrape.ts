@@ -191,7 +191,8 @@ export class Scraper implements ScheduleHandlers<TargetState> {
       state.reach.reached = false;
       this.#failed(state, facts, beganMs, outcome, error, 0);
     };
-    if (state.reach.reached === false && judge.state !== "cut_off") {
+    // It is no news, unless nobody is believed to be down at this time.
+    if (state.reach.reached === false && judge.state === "clear") {
       fail();
       return;
     }

@@ -12,7 +12,7 @@ import { type RunId, runKey } from "#/lib/model/identity.ts";
 import type { LogEntry } from "#/lib/model/log.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
-import type { PrimaryClient, PushResponse } from "#/lib/wire/session.ts";
+import type { PrimaryClient, PushResponse, ReachOrder } from "#/lib/wire/session.ts";
 import type { PrimaryParts } from "#/primary/primary.ts";
 import type { SecondaryParts } from "#/secondary/secondary.ts";
 
@@ -113,6 +113,9 @@ export const plants: readonly Plant[] = [
   }),
   plant("spool_forgets_accepted", "a secondary deletes what is accepted", {
     secondary: (parts) => ({ ...parts, connect: (address) => believing(parts.connect(address)) }),
+  }),
+  plant("cut_off_believed_down", "a secondary that is told that it is cut off tells its targets as down", {
+    secondary: (parts) => ({ ...parts, connect: (address) => blaming(parts.connect(address)) }),
   }),
   plant("lease_without_compare", "the lease is written whatever its revision is", {
     primary: (parts) => ({ ...parts, leaseStore: withoutCompare(parts.leaseStore) }),
@@ -253,6 +256,21 @@ function believing(client: PrimaryClient): PrimaryClient {
     ...client,
     push(signal) {
       const session = client.push(signal);
+      return { ...session, incoming: read(session.incoming) };
+    },
+  };
+}
+
+function blaming(client: PrimaryClient): PrimaryClient {
+  async function* read(incoming: AsyncIterable<ReachOrder>): AsyncGenerator<ReachOrder> {
+    for await (const order of incoming) {
+      yield order.verdict?.verdict === "cut_off" ? { verdict: { ...order.verdict, verdict: "targets_down" } } : order;
+    }
+  }
+  return {
+    ...client,
+    reach(signal) {
+      const session = client.reach(signal);
       return { ...session, incoming: read(session.incoming) };
     },
   };

@@ -23,7 +23,7 @@ import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { batchKey, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
-import { isStored, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
+import { isStored, type Outcome, outranks, type RankedOutcome } from "#/lib/model/outcome.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { reportRows, type ScrapeFacts } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
@@ -85,8 +85,8 @@ interface Scraping {
 }
 
 const violationsMax = 20;
-/** What was told before is on its way to the disk. */
-const saidMs = 1000;
+/** A secondary waits a second longer for a verdict. */
+const verdictMsMax = 7000;
 /** Longer than a scrape of a target that was dead or slow takes to be told. */
 const wellMsMin = 60_000;
 const globalCount = 2;
@@ -118,11 +118,9 @@ export class Witness {
   readonly #taken = new Map<string, Generation>();
   readonly #readers = new Map<string, Reader>();
   readonly #losses = new Map<string, number>();
-  /** Secondaries that a primary called cut off, since when on the world's clock and their own. */
-  readonly #calledCutOff = new Map<
-    string,
-    { readonly atMs: number; readonly wallMs: number; readonly offsetMs: number }
-  >();
+  readonly #outcomes = new Map<string, Map<Outcome, number>>();
+  /** Secondaries that a primary called cut off: since when by their own clocks, and how these were off. */
+  readonly #calledCutOff = new Map<string, { readonly sinceMs: number; readonly offsetMs: number }>();
 
   constructor(options: {
     readonly targets: SimTargets;
@@ -166,6 +164,7 @@ export class Witness {
       const scrapes: Told[] = [];
       run.decoder.decode(value, ({ target, facts, layout, values }) => {
         const instance = target.labels.find(([name]) => name === "instance")![1];
+        count(this.#outcomes, secondary, facts.outcome);
         if (facts.outcome === "failed_connect" || facts.outcome === "failed_timeout") {
           this.#toldFailed(machine, instance, facts);
         }
@@ -208,6 +207,30 @@ export class Witness {
     this.#losses.set(log, (this.#losses.get(log) ?? 0) + 1);
   }
 
+  /** How many of each outcome a secondary told. */
+  outcomesOf(secondary: string): Readonly<Partial<Record<Outcome, number>>> {
+    return Object.fromEntries(this.#outcomes.get(secondary) ?? []);
+  }
+
+  /** By instance of that data centre, the longest time between two of its scrapes that stored, whoever did. */
+  gaps(datacenter: string): ReadonlyMap<string, number> {
+    const times = new Map<string, number[]>();
+    for (const { batches, id } of this.#runs.values()) {
+      if (id.datacenter !== datacenter) continue;
+      for (const { bodyMs, instance } of [...batches.values()].flat()) {
+        const known = times.get(instance);
+        if (known) known.push(bodyMs);
+        else times.set(instance, [bodyMs]);
+      }
+    }
+    const gaps = new Map<string, number>();
+    for (const [instance, all] of times) {
+      const sorted = all.toSorted((a, b) => a - b);
+      gaps.set(instance, Math.max(...sorted.slice(1).map((ms, i) => ms - sorted[i]!)));
+    }
+    return gaps;
+  }
+
   /** A secondary's way to its targets is whole again. */
   reaches(secondary: string): void {
     this.#calledCutOff.delete(secondary);
@@ -218,7 +241,7 @@ export class Witness {
     const secondary = machine.name;
     const { verdict } = message as ReachOrder;
     // A greeting counts only for who has nothing to say itself.
-    if (verdict && verdict.sinceMs > 0) this.#judged(machine, verdict.verdict);
+    if (verdict && verdict.sinceMs > 0) this.#judged(machine, verdict);
     const { ack } = message as PushResponse;
     if (!ack) return;
     const { bootEpoch, shard, run: number, accepted, durable, held } = ack;
@@ -260,24 +283,27 @@ export class Witness {
     };
   }
 
-  #judged({ clock, name }: Scraping, verdict: string): void {
+  #judged(
+    { clock, name }: Scraping,
+    { sinceMs, verdict }: { readonly sinceMs: number; readonly verdict: string },
+  ): void {
     if (verdict !== "cut_off") this.#calledCutOff.delete(name);
-    else if (!this.#calledCutOff.has(name)) {
-      const { offsetMs } = clock;
-      this.#calledCutOff.set(name, { atMs: this.#scheduler.nowMs, wallMs: clock.nowMs(), offsetMs });
+    // Later it may have given up waiting, and told what it held.
+    else if (!this.#calledCutOff.has(name) && clock.nowMs() - sinceMs < verdictMsMax) {
+      this.#calledCutOff.set(name, { sinceMs, offsetMs: clock.offsetMs });
     }
   }
 
   /**
-   * What it scraped a second after it was called cut off, while it is and nobody said anything else, says nothing of its targets.
-   * Whoever reached some in a row takes itself for well again, so this is asked only while its way to all of them is cut.
+   * What it scraped since its suspicion began, which led to the verdict that it is cut off, says nothing of its targets, as long as
+   * nobody says anything else. Whoever reached some in a row takes itself for well again, so this is asked only while its way to
+   * all of them is cut.
    */
   #toldFailed({ clock, name, targetsCut }: Scraping, instance: string, { outcome, timestampMs }: ScrapeFacts): void {
     const called = this.#calledCutOff.get(name);
-    if (!called || !targetsCut || called.offsetMs !== clock.offsetMs) return;
+    if (!called || !targetsCut || called.offsetMs !== clock.offsetMs || timestampMs < called.sinceMs) return;
     const target = Number(instance.split(":")[1]) - 1000;
-    const isWell = this.#targets.wellForMs(target) > wellMsMin;
-    if (!isWell || timestampMs < called.wallMs + saidMs || this.#scheduler.nowMs < called.atMs + saidMs) return;
+    if (this.#targets.wellForMs(target) < wellMsMin) return;
     this.violated("told_failed", `${name} told ${outcome} of ${instance} at ${timestampMs}`);
   }
 
@@ -480,6 +506,12 @@ export class Witness {
     }
     return run;
   }
+}
+
+function count(outcomes: Map<string, Map<Outcome, number>>, secondary: string, outcome: Outcome): void {
+  let of = outcomes.get(secondary);
+  if (!of) outcomes.set(secondary, (of = new Map()));
+  of.set(outcome, (of.get(outcome) ?? 0) + 1);
 }
 
 /** Below 0 when `a` comes first. Segments of one log are numbered in the order in which they were begun. */
