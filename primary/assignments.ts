@@ -25,6 +25,7 @@ export class Assignments {
   readonly #wakers = new Set<() => void>();
   /** The last ones, oldest first. */
   readonly #kept: Parts[] = [];
+  #tokenHeard = 0;
 
   constructor(options: {
     readonly datacenter: string;
@@ -37,6 +38,14 @@ export class Assignments {
     this.#primary = options.primary;
     this.#secondaries = options.secondaries;
     this.#clock = options.clock;
+  }
+
+  /**
+   * The highest token of a generation that a secondary came with, which the log may have lost since: no generation under a
+   * lower one is taken by that secondary.
+   */
+  get tokenHeard(): number {
+    return this.#tokenHeard;
   }
 
   /** The newest generation of the log; an older one than before is ignored. */
@@ -68,6 +77,7 @@ export class Assignments {
       );
     }
     const { generation: number, secondary, takesDeltas, token } = request;
+    if (Number.isSafeInteger(token)) this.#tokenHeard = Math.max(this.#tokenHeard, token);
     const has = this.#kept.findLast(({ generation }) => generation.number === number && generation.token === token);
     let known = takesDeltas ? has?.of(secondary) : undefined;
     let sent: Parts | undefined;

@@ -169,7 +169,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     incarnation: parts.incarnation,
     lengthMs: parts.leaseMs,
     // From the journal and then from the log: the lease is sought once the journal was replayed.
-    tokenFloor: () => replica?.generation?.token ?? 0,
+    // What a secondary came with, the log may have lost.
+    tokenFloor: () => Math.max(replica?.generation?.token ?? 0, assignments.tokenHeard),
     clock,
     random,
     log,

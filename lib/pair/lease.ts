@@ -7,8 +7,8 @@
 // The fencing token grows from holder to holder, and whoever obeys a holder refuses a lower one. It is the revision at
 // acquisition, counted on from a base that the record carries along, because the store may lose what it held: its disk, and
 // then revisions begin again, or its last writes in a power cut, and then it counts them again. So whoever acquires the lease
-// raises the base until the token is above the wall clock's ms, above every token that was seen here, and above the one that
-// its owner remembers over a restart.
+// raises the base until the token is above the wall clock's ms, also as it would be if nobody had set it back since the process
+// began, above every token that was seen here, and above the one that its owner remembers over a restart.
 
 import { Buffer } from "node:buffer";
 import { assert } from "#/lib/assert/assert.ts";
@@ -93,9 +93,12 @@ export class Lease {
   #seen: Seen | undefined;
   #toldHolder = "";
   #storeAway = false;
+  /** The wall clock less the monotonic one, at most. */
+  #wallOffsetMs: number;
 
   constructor(options: LeaseOptions) {
     this.#options = options;
+    this.#wallOffsetMs = options.clock.nowMs() - options.clock.monotonicMs();
   }
 
   start(): void {
@@ -162,6 +165,7 @@ export class Lease {
   /** Takes the lease when nobody holds it, or its holder did not renew it for a whole lease. */
   async #contend(): Promise<void> {
     const { store, clock, incarnation } = this.#options;
+    this.#wallMs();
     const record = await store.read();
     const bytes = record && Buffer.from(record.value).toString();
     if (record && bytes !== undefined && (record.revision !== this.#seen?.revision || bytes !== this.#seen.bytes)) {
@@ -176,7 +180,7 @@ export class Lease {
     const isFree = !seen || seen.value.holder === "" || seen.value.incarnation === incarnation;
     const nowMs = clock.monotonicMs();
     if (nowMs < this.#waitUntilMs || (!isFree && nowMs - seen.sinceMs < this.#lengthOf(seen))) return;
-    this.#tokenFloor = Math.max(this.#tokenFloor, this.#knownToken(), Math.floor(clock.nowMs()));
+    this.#tokenFloor = Math.max(this.#tokenFloor, this.#knownToken(), this.#wallMs());
     this.#tokenBase = Math.max(seen?.value.tokenBase ?? 0, this.#tokenFloor - (seen?.revision ?? 0));
     const sentMs = clock.monotonicMs();
     const revision = await store.write(this.#record(this.#options.holder), seen?.revision ?? 0);
@@ -211,6 +215,13 @@ export class Lease {
       this.#drop("another one has it");
     }
     return false;
+  }
+
+  /** Never less than before: a clock that was set back must not make a token lower than one that the store has lost. */
+  #wallMs(): number {
+    const { clock } = this.#options;
+    this.#wallOffsetMs = Math.max(this.#wallOffsetMs, clock.nowMs() - clock.monotonicMs());
+    return Math.floor(clock.monotonicMs() + this.#wallOffsetMs);
   }
 
   #knownToken(): number {

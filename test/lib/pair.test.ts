@@ -150,6 +150,31 @@ t.test("also when the wall clock was set back, as long as one token is remembere
   await c.close();
 });
 
+t.test(
+  "also when it was set back while the process runs that acquires it next, and that saw nothing of the other one",
+  async (t) => {
+    const clock = manualClock();
+    const store = memoryLeaseStore();
+    const cut = store.client(clock);
+    const c = contender("c", cut, clock, 2);
+    cut.away = true;
+    c.start();
+    await clock.advance(60_000);
+    const a = contender("a", store.client(clock), clock);
+    a.start();
+    await clock.advance(10_000);
+    const { token } = a;
+    t.ok(token > 0);
+    await a.close();
+    store.lose();
+    clock.step(-3_600_000);
+    cut.away = false;
+    await clock.advance(10_000);
+    t.ok(c.token > token, `${c.token} after ${token}`);
+    await c.close();
+  },
+);
+
 t.test("who holds the lease and learns of a higher token takes it anew under one still higher", async (t) => {
   const clock = manualClock();
   const store = memoryLeaseStore();
