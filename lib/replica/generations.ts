@@ -9,7 +9,7 @@ import { type Generation, isNewer, isSameGeneration } from "#/lib/model/generati
 import { type GenerationSummary, summaryOf } from "#/lib/model/history.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
 
-/** A week in which somebody deploys ten times a day, and a hundred restarts: some 400 bytes each. */
+/** Weeks in which targets change a few times an hour; 2 kB each with 20 secondaries. */
 const summariesMax = 1000;
 
 /** What a difference says is not kept: a checkpoint has the whole. */

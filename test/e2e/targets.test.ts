@@ -5,6 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { getJson } from "#/cli/http.ts";
+import type { GenerationsAnswer } from "#/lib/model/history.ts";
 import type { AssignedAnswer, AssignedSummary } from "#/lib/page/assigned/answer.ts";
 import { launchBrowser, openPage, withBrowser } from "#/test/support/browser.ts";
 import { heliograph } from "#/test/support/command.ts";
@@ -119,6 +120,19 @@ t.test("what is told of who scrapes what is what the secondaries do", { skip: na
           { name: "ams-secondary-2", state: "silent", targets: 0 },
         ],
       );
+      const log = await heliograph(["generations", ...topology, "--limit", "1"]);
+      t.match(
+        log.stdout,
+        /\.\d +\d+ +ams-primary-[12] +\d+ +– +– +18 +(delta|full) .*ams-secondary-2 left +ams-secondary-1 18\n$/,
+      );
+      const { generations } = (
+        await getJson<GenerationsAnswer>(`${urlOf("global-1")}/api/v1/generations?datacenter=ams`, { timeoutMs })
+      ).data;
+      t.match(generations[0], {
+        causes: [{ kind: "left", subject: "ams-secondary-2" }],
+        changes: { added: 0, removed: 0 },
+      });
+      t.equal(generations.at(-1)!.causes[0]!.kind, "first", "a global remembers them all");
       // The paused one's own page is the only target that is to blame.
       const failing = moved.activeTargets.filter(({ health }) => health === "down");
       const address = new URL(urlOf("ams-secondary-2")).host;
