@@ -9,6 +9,7 @@ import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
 import { openHubLog } from "#/lib/commitlog/hub.ts";
 import { parseEntrySubject, parseStreamName, sortSegments, streamNameOf } from "#/lib/commitlog/subjects.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
+import type { ReachGossip } from "#/lib/model/reach.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { NatsLink } from "#/lib/wire/jetstream.ts";
@@ -171,6 +172,34 @@ t.test("a report is read as it was written, and what is no report is refused by 
   t.throws(() => decodeReport(withField("watermarks", [["ams-s1", 3, 1, 2, -1]])), { code: "bad_field" });
   t.throws(() => decodeReport(withField("tier", "secondary")), { code: "bad_field" });
   t.throws(() => decodeReport(Buffer.alloc(1024 * 1024 + 1)), { code: "too_large" });
+});
+
+t.test("what primaries tell each other of who reaches what stands in their reports", (t) => {
+  const reach: ReachGossip = {
+    connected: ["s1"],
+    suspicions: [{ secondary: "s1", sinceMs: 5, failed: 3, of: 4, sample: ["a", "b"] }],
+    probes: [{ id: "p1/1", prober: "s2", targets: ["a"] }],
+    results: [{ id: "p2/1", reached: [] }],
+    verdicts: [{ secondary: "s1", sinceMs: 5, verdict: "cut_off" }],
+  };
+  const report: ReplicaReport = {
+    version: 1,
+    replica: "p1",
+    tier: "primary",
+    datacenter: "ams",
+    sentMs: 1,
+    watermarks: [],
+    secondaries: [],
+    leaseToken: 0,
+    reach,
+  };
+  const text = Buffer.from(encodeReport(report)).toString();
+  t.match(text, '"suspicions":[{"since_ms":5,"secondary":"s1","failed":3,"of":4,"sample":["a","b"]}]');
+  t.same(decodeReport(Buffer.from(text)), report);
+  const later = Buffer.from(text.replace("cut_off", "half_way"));
+  t.same(decodeReport(later).reach?.verdicts, [], "a verdict of a later version is none");
+  t.throws(() => decodeReport(Buffer.from(text.replace('"reached":[]', '"reached":7'))), { code: "bad_field" });
+  t.end();
 });
 
 t.test("on NATS JetStream", (t) => testCommitLog(t, natsWorld));

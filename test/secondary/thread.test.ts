@@ -12,6 +12,7 @@ import { runKey } from "#/lib/model/identity.ts";
 import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { ActiveTarget } from "#/secondary/page/answer.ts";
 import { filterOf } from "#/secondary/page/view.ts";
+import type { Fetcher } from "#/secondary/scrape/fetch.ts";
 import { shardOf, shardParts } from "#/secondary/shard.ts";
 import type { FromShard, Line, ToShard } from "#/secondary/thread/message.ts";
 import { serveShard } from "#/secondary/thread/serve.ts";
@@ -114,7 +115,9 @@ function byShard(t: { equal(got: number, wanted: number): unknown }, log: Memory
 }
 
 /** A thread's end without a thread. */
-function thread(options: { readonly untakenBytesMax?: number; readonly takes?: boolean } = {}) {
+function thread(
+  options: { readonly untakenBytesMax?: number; readonly takes?: boolean; reaches?: () => boolean } = {},
+) {
   const clock = manualClock();
   const heard: FromShard[] = [];
   let say: (message: ToShard) => void = () => {};
@@ -127,8 +130,9 @@ function thread(options: { readonly untakenBytesMax?: number; readonly takes?: b
     on: (_event, listener) => void (say = listener),
   };
   let bodies = 0;
-  const fetcher = {
+  const fetcher: Fetcher = {
     async fetch() {
+      if (options.reaches?.() === false) return { ok: false, outcome: "failed_connect", error: "refused" };
       bodies++;
       return { ok: true, body: new TextEncoder().encode(`a ${bodies}\n`), contentType: "text/plain" } as const;
     },
@@ -194,6 +198,33 @@ t.test("a thread tells its news, answers under the question's id, and says all b
   const samples = of("batch").reduce((sum, { batch }) => sum + batch.header.samples, 0);
   t.equal(metrics().get("heliograph_secondary_samples_total"), samples, "the last news are of everything");
   t.match(of("log")[0], { level: "info", sentence: "A new run begins.", fields: { run: 1 } });
+});
+
+t.test("a thread tells what it suspects, probes for others, and hears the verdict", async (t) => {
+  let reaches = true;
+  const { clock, metrics, of, say } = thread({ reaches: () => reaches });
+  await clock.advance(1500);
+  const others = [makeTarget("http://c/"), makeTarget("http://d/")];
+  const targets = encodeGeneration(makeGeneration(others, { owner: "" }));
+  say({ kind: "probe", id: 8, targets });
+  await clock.advance(10);
+  t.strictSame(of("probed"), [{ kind: "probed", id: 8, reached: others.map(({ id }) => id).sort() }]);
+  t.equal(of("suspicion").length, 0);
+
+  reaches = false;
+  await clock.advance(2500);
+  t.match(of("suspicion"), [{ suspicion: { of: /[2-9]/, sample: [/^[0-9a-f]{32}$/] } }]);
+  const failed = () => metrics().get("heliograph_secondary_scrapes_total", { outcome: "failed_connect" });
+  const missed = () => metrics().get("heliograph_secondary_scrapes_total", { outcome: "missed_cut_off" });
+  await clock.advance(1000);
+  t.strictSame([failed(), missed()], [0, 0], "it is held");
+  say({ kind: "verdict", verdict: "cut_off" });
+  await clock.advance(1000);
+  t.equal(failed(), 0);
+  t.ok(missed() >= 4, `${missed()} slots`);
+  say({ kind: "verdict", verdict: "reachable" });
+  await clock.advance(10);
+  t.equal(of("suspicion").at(-1)!.suspicion, undefined);
 });
 
 t.test("what a stuck main thread does not take is bounded; what is lost is counted and ends the run", async (t) => {
