@@ -6,7 +6,7 @@
 
 import { BadGeneration } from "#/lib/codec/generation.ts";
 import { LogError } from "#/lib/commitlog/commitlog.ts";
-import type { GenerationSecondary } from "#/lib/model/generation.ts";
+import type { GenerationCause, GenerationSecondary } from "#/lib/model/generation.ts";
 import type { Target } from "#/lib/model/target.ts";
 import { type Priorities, planGeneration, sameAssignments } from "#/primary/assign.ts";
 import { aheadMsOf } from "#/primary/moves.ts";
@@ -22,6 +22,8 @@ export interface GovernorParts extends GenerationWriterParts {
   readonly remember: (scraped: readonly Target[]) => void;
   /** The same array as long as nothing changed; likewise `targets` and `priorities`. */
   readonly living: () => readonly GenerationSecondary[];
+  /** How often the topology file was taken over: what changes with it is told as its doing. */
+  readonly reloads: () => number;
 }
 
 /** Runs until the signal aborts. */
@@ -29,6 +31,7 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
   const writer = new GenerationWriter(parts);
   let caughtUpToken = 0;
   let reviewed: readonly unknown[] = [];
+  let reloadsReviewed = 0;
   while (!signal.aborted) {
     await parts.clock.sleep(reviewMs, signal);
     if (signal.aborted || !parts.lease.held()) continue;
@@ -41,10 +44,14 @@ export async function govern(parts: GovernorParts, signal: AbortSignal): Promise
         const inForce = parts.generation();
         if (inForce) parts.remember(inForce.targets.map(({ target }) => target));
       }
-      seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living()];
+      const reloads = parts.reloads();
+      seen = [token, parts.generation(), parts.targets(), parts.priorities(), parts.living(), reloads];
       const isTold = await writer.isToldWhole();
       if (isTold && seen.every((each, i) => each === reviewed[i])) continue;
-      reviewed = (await review(parts, writer, { token, isTold }, signal)) ? seen : [];
+      const causes: readonly GenerationCause[] = reloads > reloadsReviewed ? [{ kind: "reload", subject: "" }] : [];
+      const isDone = await review(parts, writer, { token, isTold, causes }, signal);
+      if (isDone) reloadsReviewed = reloads;
+      reviewed = isDone ? seen : [];
     } catch (error) {
       // An append that is cut short by the end of the process says so in an error of its own.
       if (signal.aborted) return;
@@ -74,7 +81,11 @@ async function hasReadToTheEnd({ log, position }: GovernorParts): Promise<boolea
 async function review(
   parts: GovernorParts,
   writer: GenerationWriter,
-  { isTold, token }: { readonly token: number; readonly isTold: boolean },
+  {
+    causes,
+    isTold,
+    token,
+  }: { readonly token: number; readonly isTold: boolean; readonly causes: readonly GenerationCause[] },
   signal: AbortSignal,
 ): Promise<boolean> {
   const previous = parts.generation();
@@ -90,6 +101,7 @@ async function review(
     token,
     primary: parts.primary,
     nowMs: parts.clock.nowMs(),
+    causes,
   });
   const isSame = previous !== undefined && sameAssignments(previous, planned);
   if (isSame && isTold) return true;

@@ -99,6 +99,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const stopping = new AbortController();
   /** As they are now: `reload` may bring others. */
   let { datacenter, topology } = parts;
+  let reloads = 0;
   const secondaries = () => datacenter.secondaries.map(({ name }) => name);
   const retentionMs = () => durationMs(datacenter.head_retention ?? topology.head_retention);
   let replica: Replica | undefined;
@@ -296,6 +297,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       targets: () => discovery.targets(),
       priorities: () => discovery.priorities(),
       remember: (scraped) => discovery.remember(scraped),
+      reloads: () => reloads,
       living: () => standings.listFor(discovery.targets().length),
       generation: () => opened.generation,
       position: () => opened.position,
@@ -426,6 +428,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       const own = taken.datacenters.find(({ name }) => name === datacenter.name)!;
       await discovery.reconfigure(taken, own);
       const leaseMsBefore = leaseMs();
+      reloads++;
       topology = taken;
       datacenter = own;
       presence.reconfigure(secondaries(), leaseMs());

@@ -27,6 +27,7 @@ function governor({ reads = false, targets = 1 } = {}) {
   const lease = { token: 7, held: () => true };
   const found = {
     living: [{ name: "s1", capacity: 1000 }] as readonly GenerationSecondary[],
+    reloads: 0,
     targets: Array.from({ length: targets }, (_, i) => makeTarget(`http://a${i}:9100/metrics`)),
   };
   const take = ({ kind, origin, payload }: AppendRequest, sequence = log.lastSequence) => {
@@ -62,6 +63,7 @@ function governor({ reads = false, targets = 1 } = {}) {
       targets: () => found.targets,
       priorities: () => priorities,
       living: () => found.living,
+      reloads: () => found.reloads,
       generation: () => book.newest,
       remember: (scraped) => void remembered.push(scraped),
       position: () => read.position,
@@ -241,6 +243,22 @@ t.test("the whole is written again before the log drops it, by age or for room",
   log.firstSequence = 2;
   await clock.advance(120_000);
   t.same(written().slice(2), ["1/7 full"]);
+  await end();
+});
+
+t.test("what changes with a reload of the topology file is told as its doing, and nothing else is", async (t) => {
+  const { book, clock, end, found } = governor({ reads: true });
+  await clock.advance(1000);
+  const kinds = () => book.newest!.causes!.map(({ kind }) => kind);
+  found.living = [...found.living, s2];
+  found.reloads = 1;
+  await clock.advance(1000);
+  t.same(kinds(), ["reload", "joined"]);
+  found.reloads = 2;
+  await clock.advance(1000);
+  found.living = [s2];
+  await clock.advance(1000);
+  t.same(kinds(), ["left"], "the reload before had changed nothing");
   await end();
 });
 
