@@ -19,6 +19,11 @@ const holdMs = 2 * secondMs;
 const scrapesMin = 5;
 /** A primary answers sooner, if only that nobody knows (secondary/reach/reporter.ts). */
 const verdictMsMax = 12 * secondMs;
+/**
+ * After a verdict, the next suspicion takes its time: when all targets are down, each slot of an interval brings new failures, and
+ * one question every `holdMs` is enough.
+ */
+const eagerAfterMs = 30 * secondMs;
 /** Twice a full secondary's targets; beyond, outcomes are told at once as they are. */
 const heldMax = 10_000;
 /** What ended is counted by these, for as long as anything can be held before it is judged. */
@@ -59,6 +64,7 @@ export class ReachJudge {
   /** Scrapes in a row that got a byte. */
   #reachedInARow = 0;
   #asking = false;
+  #judgedMs = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
   #closed = false;
 
@@ -105,7 +111,9 @@ export class ReachJudge {
     if (before) before.push(held);
     else this.#held.set(id, [held]);
     this.#heldCount++;
-    if (this.#state === "clear" && !this.#suspects()) this.#timer ??= this.#clock.after(holdMs, () => this.#ripen());
+    if (this.#state !== "clear") return;
+    const isEager = held.heldMs - this.#judgedMs >= eagerAfterMs;
+    if (!isEager || !this.#suspects()) this.#timer ??= this.#clock.after(holdMs, () => this.#ripen());
   }
 
   /** The primary's word, or the secondary's own when no primary is heard. */
@@ -129,6 +137,7 @@ export class ReachJudge {
     this.#state = state;
     this.#timer?.cancel();
     this.#timer = undefined;
+    this.#judgedMs = this.#clock.monotonicMs();
     this.#reachedInARow = 0;
     this.#buckets.length = 0;
     this.#tellAll(state === "cut_off" ? "cut_off" : "failed");

@@ -109,6 +109,22 @@ t.test("five at least must have ended, or as many as there are; what is missing 
   t.match(only.suspicions, [{ failed: 1, of: 1 }], "the only one is all of them");
 });
 
+t.test("when all are down, they are asked about every two seconds, and not for every few of them", async (t) => {
+  const { clock, fail, judge, suspicions, told } = judged(2000);
+  const answered: number[] = [];
+  for (let i = 0; i < 1500; i++) {
+    await clock.advance(10);
+    fail(i);
+    if (judge.state !== "suspected") continue;
+    answered.push(suspicions.at(-1)!.failed);
+    judge.verdict("targets_down");
+  }
+  t.strictSame(answered.slice(0, 3), [5, 200, 200]);
+  t.equal(answered.length, 8, "in 15 s");
+  judge.close();
+  t.equal(told.length, 1500);
+});
+
 t.test("a target that answers again has its earlier slots told first", async (t) => {
   const { clock, fail, reach, told } = judged(100);
   for (let i = 1; i < 20; i++) reach(i);
