@@ -1,5 +1,6 @@
 // Who is cut off from its targets. A secondary says that most of them fail together; the lease holder has up to two others probe a
-// sample, and what they reach decides: cut off, or the targets are down. Who is cut off gets no targets until it reaches them again.
+// sample, and what they reach decides: cut off, or the targets are down. It probes the sample too, because the targets may be back by
+// then. Who is cut off gets no targets until it reaches them again.
 //
 // A secondary has a stream to one primary alone, so the two tell each other in their reports what they heard, what is to be probed
 // and what was found: over and over, as long as it counts, so that a report that is lost costs a second and nothing has to be
@@ -26,6 +27,8 @@ const probersMax = 2;
 const reachedShare = 0.5;
 /** A probe takes 3 s, and a second each way through the other primary. */
 const probeMsMax = 5 * secondMs;
+/** Who suspects itself, and reaches nothing of the sample within so long while others do, is cut off. */
+const ownProbeMsMax = 1.5 * secondMs;
 /** Who is cut off is tried so often, and is back after two good ones in a row. */
 const recoveryEveryMs = 10 * secondMs;
 const recoveriesInARow = 2;
@@ -70,6 +73,8 @@ interface Probe {
 interface Case {
   readonly suspicion: Suspicion;
   readonly probes: readonly Probe[];
+  /** Of the same sample by who suspects: the targets may be back by the time that others reach them. */
+  readonly own: Probe | undefined;
 }
 
 interface CutOff {
@@ -177,7 +182,7 @@ export class Verdicts {
   /** For this primary's own report. */
   gossip(): ReachGossip {
     const probes: Probe[] = [];
-    for (const each of this.#cases.values()) probes.push(...each.probes);
+    for (const each of this.#cases.values()) probes.push(...probesOf(each));
     for (const { probe } of this.#cutOff.values()) if (probe) probes.push(probe);
     return {
       connected: [...this.#doors.keys()],
@@ -246,16 +251,21 @@ export class Verdicts {
       "Most of a secondary's scrapes fail together: others probe a sample of its targets.",
     );
     const probes = targets.length > 0 ? probers.map((prober) => this.#ask(prober, targets)) : [];
-    this.#cases.set(secondary, { suspicion, probes });
-    if (probes.some(({ prober }) => !this.#doors.has(prober))) this.#parts.publish();
+    const own = probes.length > 0 ? this.#ask(secondary, targets, ownProbeMsMax) : undefined;
+    const opened = { suspicion, probes, own };
+    this.#cases.set(secondary, opened);
+    if (probesOf(opened).some(({ prober }) => !this.#doors.has(prober))) this.#parts.publish();
   }
 
-  #judge(secondary: string, { probes, suspicion }: Case, nowMs: number): void {
+  #judge(secondary: string, { own, probes, suspicion }: Case, nowMs: number): void {
     const answered = probes.filter(({ reached }) => reached);
     const best = answered.reduce<Probe | undefined>((a, b) => (a && shareOf(a) >= shareOf(b) ? a : b), undefined);
     const isOver = answered.length === probes.length || probes.every(({ dueMs }) => nowMs >= dueMs);
     if (!isOver && (!best || shareOf(best) < reachedShare)) return;
-    const verdict = !best ? "unknown" : shareOf(best) >= reachedShare ? "cut_off" : "targets_down";
+    const isReached = best !== undefined && shareOf(best) >= reachedShare;
+    if (isReached && own && !own.reached && nowMs < own.dueMs) return;
+    const isBack = own?.reached !== undefined && shareOf(own) >= reachedShare;
+    const verdict = !best ? "unknown" : !isReached ? "targets_down" : isBack ? "unknown" : "cut_off";
     this.#cases.delete(secondary);
     this.#unanswered(probes.length - answered.length);
     const { failed, of, sinceMs } = suspicion;
@@ -270,7 +280,9 @@ export class Verdicts {
     } else if (verdict === "unknown") {
       this.#parts.log.warn(
         fields,
-        "Nobody else could say whether a secondary's targets are down: it tells them as failed.",
+        isBack
+          ? "A secondary's targets are back, for it as for others: what failed meanwhile it tells as failed."
+          : "Nobody else could say whether a secondary's targets are down: it tells them as failed.",
       );
     } else this.#parts.log.warn(fields, "A secondary's targets are down: others do not reach them either.");
     this.#give(secondary, sinceMs, verdict);
@@ -311,17 +323,17 @@ export class Verdicts {
     this.#cutOff.set(secondary, { sinceMs, sample, inARow: 0, nextMs, probe: undefined });
   }
 
-  #ask(prober: string, targets: readonly Target[]): Probe {
+  #ask(prober: string, targets: readonly Target[], msMax = probeMsMax): Probe {
     const id = `${this.#parts.primary}/${Math.floor(this.#parts.clock.nowMs())}/${this.#probes++}`;
     const asked = new Set(targets.map((target) => target.id));
-    const dueMs = this.#parts.clock.monotonicMs() + probeMsMax;
+    const dueMs = this.#parts.clock.monotonicMs() + msMax;
     this.#doors.get(prober)?.probe(id, targets);
     return { id, prober, asked, dueMs, reached: undefined };
   }
 
   /** True when somebody here waited for it. */
   #settle(id: string, reached: readonly string[]): boolean {
-    const waiting = [...this.#cases.values()].flatMap(({ probes }) => probes);
+    const waiting = [...this.#cases.values()].flatMap(probesOf);
     for (const { probe } of this.#cutOff.values()) if (probe) waiting.push(probe);
     const probe = waiting.find((each) => each.id === id);
     if (!probe || probe.reached) return false;
@@ -380,6 +392,10 @@ export class Verdicts {
     this.#names = names;
     for (const callback of this.#onChange) callback();
   }
+}
+
+function probesOf({ own, probes }: Case): readonly Probe[] {
+  return own ? [...probes, own] : probes;
 }
 
 function shareOf({ asked, reached = [] }: Probe): number {

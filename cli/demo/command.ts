@@ -22,6 +22,7 @@ directory, the logs in its logs/.
 Keys while it runs:
   c  cut the next data centre's link: bytes stop, connections stay   h  heal everything
   k  kill a secondary, which stays down until h                      q  end (so does Ctrl-C)
+  d  drain a secondary, and let it have targets again
   g  kill the leading global, which is started again
 Without a terminal: POST to the control address, for instance
   curl -X POST 'http://127.0.0.1:9402/cut?datacenter=ams', /heal, '/kill?process=global-1&hold=true'

@@ -3,6 +3,10 @@
 import type { ReadStream } from "node:tty";
 import type { Supervisor } from "#/cli/demo/supervisor.ts";
 import type { Watch } from "#/cli/demo/watch.ts";
+import { askToDrain } from "#/cli/secondary/drain.ts";
+import { secondMs } from "#/lib/bytes/units.ts";
+
+const drainMsMax = 15 * secondMs;
 
 export interface Keys {
   /** Resolves when somebody wants to end. */
@@ -45,6 +49,27 @@ export function keysOf(options: {
     return `${leader.name}, which led, is killed.`;
   }
 
+  let drained = "";
+  /** The first secondary; and when it is drained, lets it have targets again. */
+  async function drainOrBack(): Promise<string> {
+    const { processes } = watch.view();
+    const wanted = drained === "";
+    const secondary = processes.find(({ name, role }) => role === "secondary" && (wanted || name === drained))!;
+    const primaries = processes.filter(({ datacenter, role }) => {
+      return role === "primary" && datacenter === secondary.datacenter;
+    });
+    const asked = { name: secondary.name, wanted, force: false, timeoutMs: drainMsMax };
+    const answer = await askToDrain(
+      primaries.map(({ httpUrl }) => httpUrl),
+      asked,
+    );
+    if ("reasons" in answer)
+      return `${secondary.name} is not ${wanted ? "" : "un"}drained: ${answer.reasons.join("; ")}`;
+    drained = wanted ? secondary.name : "";
+    if (wanted) return `${secondary.name} is drained: the other one has its targets, and no slot is missed.`;
+    return `${secondary.name} has ${answer.targets} targets again.`;
+  }
+
   let wantQuit: () => void = () => {};
   const quit = new Promise<void>((resolve) => {
     wantQuit = resolve;
@@ -54,7 +79,10 @@ export function keysOf(options: {
       if (key === "c") tell(cutNext());
       else if (key === "k") tell(killSecondary());
       else if (key === "g") tell(killLeader());
-      else if (key === "h") {
+      else if (key === "d") {
+        // It takes a second: the generation is written before it rules.
+        drainOrBack().then(tell, (error: unknown) => tell(`Nobody could be asked: ${String(error)}`));
+      } else if (key === "h") {
         supervisor.heal();
         tell("Healed: links are open, and what was down starts.");
       } else if (key === "q" || key === "\x03" || key === "\x04") wantQuit();

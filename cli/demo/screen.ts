@@ -119,7 +119,7 @@ export function picture(view: DemoView, width: number): string[] {
     `${bold("Processes")}  (${totals(view)})`,
     ...inColumns(view.processes.map(processCell), width),
     "",
-    "c cut a link   k kill a secondary   g kill the leading global   h heal   q end",
+    "c cut a link   k kill a secondary   d drain one   g kill the leading global   h heal   q end",
   ];
 }
 

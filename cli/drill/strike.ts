@@ -21,6 +21,8 @@ export const notPromised = {
     "what it scraped in its last second (batches are sealed once a second), and its targets' slots until it is back or others have them",
   "paused secondary":
     "its targets' slots until others have them; while it stands still when something else is hurt meanwhile",
+  "all targets away for a moment":
+    "their slots in it are missed rather than failed when they were back before anybody could tell whether they or their secondary had been away",
   "primary behind a wiped log":
     "at that primary alone: what its data centre's log had when it was wiped and this one, held up or down, had not read yet; its peer and the globals have it",
 } as const;
@@ -117,8 +119,11 @@ async function begin(
       const wasHit = await (options.hit ?? hit)();
       await options.undo();
       const downMs = clock.monotonicMs() - beganMs;
-      const costly = options.excuse !== undefined && owned.size > 0;
-      const costMs = options.costMs?.(downMs) ?? downMs;
+      const stoodStill = kind === "pause" && role === "fleet";
+      const excuse = stoodStill ? "all targets away for a moment" : options.excuse;
+      const mayCost = stoodStill ? allTargets : owned;
+      const costly = excuse !== undefined && mayCost.size > 0;
+      const costMs = stoodStill ? downMs + intervalMs : (options.costMs?.(downMs) ?? downMs);
       const blow = {
         name: `${number} ${stepText({ ...step, within: undefined })}`,
         kind,
@@ -126,9 +131,9 @@ async function begin(
         atMs,
         downMs,
         hit: wasHit,
-        allowedTargets: costly ? owned : none,
+        allowedTargets: costly ? mayCost : none,
         allowedSlots: costly ? Math.ceil(costMs / intervalMs) : 0,
-        ...(costly && { excuse: options.excuse! }),
+        ...(costly && { excuse }),
       };
       if (kind === "target") return { ...blow, ...targetsHurt(subject) };
       if (role === "fleet") return { ...blow, mayFail: allTargets };

@@ -17,20 +17,40 @@ export async function runDrain(
   wanted: boolean,
 ): Promise<number> {
   const name = options.positionals[0]!;
-  const primaries = await primariesOf(options, env, name);
-  const force = options.isSet("force") ? "?force=true" : "";
-  const path = `/api/v1/secondaries/${encodeURIComponent(name)}/${wanted ? "drain" : "undrain"}${force}`;
+  const primaries = (await primariesOf(options, env, name)).map(({ url }) => url);
+  const timeoutMs = options.durationMs("timeout");
+  const answer = await askToDrain(primaries, { name, wanted, force: options.isSet("force"), timeoutMs });
+  if ("reasons" in answer) {
+    for (const reason of answer.reasons) complain(`heliograph secondary ${wanted ? "drain" : "undrain"}: ${reason}`);
+    return exitCodes.failed;
+  }
+  return tell(answer);
+}
+
+export interface DrainAsked {
+  readonly name: string;
+  readonly wanted: boolean;
+  /** Also when nobody else has room for its targets. */
+  readonly force: boolean;
+  readonly timeoutMs: number;
+}
+
+/** Asks one primary after the other until one does it; else why none did. */
+export async function askToDrain(
+  primaries: readonly string[],
+  { force, name, timeoutMs, wanted }: DrainAsked,
+): Promise<DrainAnswer | { readonly reasons: readonly string[] }> {
+  const path = `/api/v1/secondaries/${encodeURIComponent(name)}/${wanted ? "drain" : "undrain"}${force ? "?force=true" : ""}`;
   const reasons: string[] = [];
-  for (const { url } of primaries) {
-    const answer = await ask(`${url}${path}`, options.durationMs("timeout"), reasons);
+  for (const url of primaries) {
+    const answer = await ask(`${url}${path}`, timeoutMs, reasons);
     if (!answer) continue;
-    if (answer.status === "success") return tell(answer.data);
+    if (answer.status === "success") return answer.data;
     reasons.push(answer.error);
     // The other one may have the say.
     if (answer.errorType !== "unavailable") break;
   }
-  for (const reason of reasons) complain(`heliograph secondary ${wanted ? "drain" : "undrain"}: ${reason}`);
-  return exitCodes.failed;
+  return { reasons };
 }
 
 async function ask(url: string, timeoutMs: number, reasons: string[]): Promise<Answered | undefined> {

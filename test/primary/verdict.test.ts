@@ -100,12 +100,12 @@ t.test(
       world.p1.verdicts.suspects("s1", suspicion);
       await world.clock.advance(10);
       t.strictSame(world.heard("s1"), [`${verdict} 7000`]);
-      t.strictSame(world.log, ["s2 probes 20"]);
+      t.strictSame(world.log, ["s2 probes 20", "s1 probes 20"]);
       t.strictSame(world.p1.verdicts.cutOff(), verdict === "cut_off" ? ["s1"] : []);
       t.equal(world.p1.metrics.get("heliograph_primary_reach_verdicts_total", { verdict }), 1);
       world.p1.verdicts.suspects("s1", suspicion);
       t.strictSame(world.heard("s1"), [`${verdict} 7000`], "who asks again has the same answer");
-      t.equal(world.log.length, 1);
+      t.equal(world.log.length, 2);
     }
   },
 );
@@ -125,8 +125,32 @@ t.test("it makes no difference which primary a secondary is connected to", async
     await world.clock.advance(30);
     t.strictSame(world.heard("s1"), ["cut_off 7000"], `${suspecting} ${probing}`);
     t.strictSame(world.p1.verdicts.cutOff(), ["s1"], "and the lease holder knows");
-    t.strictSame(world.log, ["s2 probes 20"]);
+    t.strictSame(world.log.toSorted(), ["s1 probes 20", "s2 probes 20"]);
   }
+});
+
+t.test("targets that are back by the time that others reach them make nobody cut off", async (t) => {
+  const world = pair(t);
+  world.join("s1", world.p2, (i) => i < 10);
+  world.join("s2", world.p1, () => true);
+  await world.clock.advance(1100);
+  world.heard("s1");
+  world.p2.verdicts.suspects("s1", suspicion);
+  await world.clock.advance(30);
+  t.strictSame(world.heard("s1"), ["unknown 7000"], "what failed is told as failed");
+  t.strictSame(world.p1.verdicts.cutOff(), []);
+});
+
+t.test("who suspects itself and does not answer for 1.5 s while others reach the sample is cut off", async (t) => {
+  const world = pair(t);
+  world.join("s1", world.p1, () => true, false);
+  world.join("s2", world.p1, () => true);
+  world.heard("s1");
+  world.p1.verdicts.suspects("s1", suspicion);
+  await world.clock.advance(990);
+  t.strictSame(world.heard("s1"), []);
+  await world.clock.advance(1100);
+  t.strictSame(world.heard("s1"), ["cut_off 7000"]);
 });
 
 t.test("nobody else, or nobody who answers in 5 s, is no verdict; of two who are asked one suffices", async (t) => {
