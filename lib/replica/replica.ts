@@ -17,13 +17,14 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
 import type { GenerationSummary } from "#/lib/model/history.ts";
-import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import type { RunId, Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import { Generations, type GenerationTrail, type TakenGeneration } from "#/lib/replica/generations.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
 import { LastOutcomes } from "#/lib/replica/outcomes.ts";
+import { ReplicaProblems } from "#/lib/replica/problems.ts";
 import {
   type Checkpoint,
   checkpointKind,
@@ -32,7 +33,8 @@ import {
   encodeCheckpoint,
   encodeEntry,
 } from "#/lib/replica/record.ts";
-import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
+import type { ReplicaRun } from "#/lib/replica/run.ts";
+import { ReplicaRuns } from "#/lib/replica/runs.ts";
 import type { ReceivedHeartbeat, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import { countPresent } from "#/lib/store/chunk.ts";
@@ -48,18 +50,11 @@ const readabilityMs = 15 * minuteMs;
 /** A run whose first batch here is not its first may have begun before the log that a new replica finds. */
 const joiningMs = 10 * minuteMs;
 
-/** Runs are remembered for their watermarks; a secondary opens one at start and after more than 10 s without acceptance. */
-const runsMax = 1024;
-
-/** Decoders hold a value a series. Each shard's newest run keeps its own, and so many of those that are still drained. */
-const decodersMax = 64;
-
 /** Samples decoded before others get the event loop: some 20 ms. */
 const samplesPerTurn = 200_000;
 
 const trimEveryMs = minuteMs;
 const retryMs = secondMs;
-const problemsMax = 20;
 
 export type NewDecoder = (run: RunId, options: DecoderOptions) => BatchDecoder;
 
@@ -87,14 +82,13 @@ export interface EntryReader {
 export class Replica {
   readonly #options: ReplicaOptions;
   readonly #label: { readonly datacenter: string };
-  readonly #runs = new Map<string, ReplicaRun>();
-  readonly #runParts: RunParts;
+  readonly #runs: ReplicaRuns;
   readonly #layouts = new LayoutCache();
   readonly #tally: Tally;
   readonly #outcomes = new LastOutcomes();
   readonly #generations: Generations;
   readonly #entries: Readonly<Record<LogKind, Counter>>;
-  readonly #problems: ReplicaProblem[] = [];
+  readonly #problems: ReplicaProblems;
   readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
   readonly #durableCallbacks: (() => void)[] = [];
   readonly #heartbeatCallbacks: ((heartbeat: ReceivedHeartbeat) => void)[] = [];
@@ -132,15 +126,15 @@ export class Replica {
       generation: entriesOf("generation"),
       heartbeat: entriesOf("heartbeat"),
     };
-    this.#runParts = {
+    this.#problems = new ReplicaProblems(options);
+    this.#runs = new ReplicaRuns({
       decode: (decoder, batch, { secondary }) => this.#decode(decoder, batch, secondary),
       reread: (place) => this.#reread(place),
       newDecoder: (run) => newDecoder(run, { layoutOf: (id) => this.#layouts.get(id) }),
       onHole: (run) => this.#onHole(run),
       onRepaired: (run) => options.log.info({ run: run.key }, "A hole in a run was filled; all of it is readable."),
-      onGivenUp: (run, batches) =>
-        this.#problem("batches_lost", `${run.key}: ${batches} batches after ${run.sequence} never came; going on`),
-    };
+      onGivenUp: (run, batches) => this.#givenUp(run, batches),
+    });
   }
 
   /** The last entry taken; reading resumes after it. */
@@ -155,9 +149,7 @@ export class Replica {
 
   /** A line a run: the highest sequence up to which every batch is journalled and fsynced here. */
   watermarks(): readonly Watermark[] {
-    const watermarks: Watermark[] = [];
-    for (const run of this.#runs.values()) if (run.durableSequence > 0) watermarks.push(run.watermark());
-    return watermarks;
+    return this.#runs.watermarks();
   }
 
   /** The newest that was read. */
@@ -183,8 +175,11 @@ export class Replica {
   /** The newest few, oldest first. */
   get problems(): readonly ReplicaProblem[] {
     const failure = this.#journal.failure;
-    if (!failure) return this.#problems;
-    return [...this.#problems, { code: failure.code, message: failure.message, atMs: this.#options.clock.nowMs() }];
+    if (!failure) return this.#problems.newest;
+    return [
+      ...this.#problems.newest,
+      { code: failure.code, message: failure.message, atMs: this.#options.clock.nowMs() },
+    ];
   }
 
   /** What became of the newest slot of a target, as far as the log was read; undefined when nothing was told of it. */
@@ -208,7 +203,7 @@ export class Replica {
   summary(): ReplicaSummary {
     const { up, down, lastStoredMs } = this.#outcomes;
     let missingBatches = 0;
-    for (const run of this.#runs.values()) missingBatches += run.missing;
+    for (const run of this.#runs.all()) missingBatches += run.missing;
     return {
       targets: this.generation?.targets.length ?? up + down,
       up,
@@ -302,7 +297,7 @@ export class Replica {
         if (this.#samplesThisTurn >= samplesPerTurn) await this.#turn();
       }
     }
-    for (const run of this.#runs.values()) run.durableSequence = run.sequence;
+    for (const run of this.#runs.all()) run.durableSequence = run.sequence;
     this.#replaying = false;
   }
 
@@ -315,10 +310,7 @@ export class Replica {
     this.#position = checkpoint.position;
     if (checkpoint.position) this.#reach(checkpoint.position);
     this.#joiningUntilMs = checkpoint.joiningUntilMs;
-    for (const { secondary, bootEpoch, shard, run, ...start } of checkpoint.runs) {
-      const id: RunId = { datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run };
-      this.#runs.set(runKey(id), new ReplicaRun(id, this.#runParts, start));
-    }
+    this.#runs.restore(this.#options.datacenter, checkpoint.runs);
     if (checkpoint.generation) this.#onTaken(checkpoint.generation, this.#generations.restore(checkpoint.generation));
   }
 
@@ -326,7 +318,7 @@ export class Replica {
     return encodeCheckpoint({
       position: this.#position,
       joiningUntilMs: this.#joiningUntilMs,
-      runs: [...this.#runs.values()].map((run) => run.checkpoint()),
+      runs: this.#runs.checkpoint(),
       generation: this.#generations.checkpoint(),
     });
   }
@@ -350,7 +342,7 @@ export class Replica {
     if (entry.kind !== "batch") return false;
     const header = headerOf(entry.payload);
     if (header instanceof BadBatch || !this.#isOwn(entry, header)) return false;
-    if (this.#runs.get(runKey(header))?.has(header.sequence) !== true) return false;
+    if (this.#runs.find(header)?.has(header.sequence) !== true) return false;
     this.#options.metrics.add("heliograph_replica_repeated_batches_total", 1, this.#label);
     return true;
   }
@@ -385,7 +377,7 @@ export class Replica {
       const expected = `${this.#options.datacenter}/${entry.origin}`;
       return this.#badBatch("foreign", `${nameOf(entry)}: expected a batch of ${expected}, got one of ${claimed}`);
     }
-    const run = this.#runOf(header);
+    const run = this.#runs.of(header, header.createdMs <= this.#joiningUntilMs);
     if (run.has(header.sequence)) return;
     await run.take(header.sequence, entry.payload, place);
     this.#awaitFsync(run);
@@ -395,31 +387,6 @@ export class Replica {
   #awaitFsync(run: ReplicaRun): void {
     if (this.#replaying || run.sequence <= run.durableSequence) return;
     this.#waiting.push({ records: this.#journal.appended, run, sequence: run.sequence });
-  }
-
-  /** The run, as the one that was used last. */
-  #runOf(header: BatchHeader): ReplicaRun {
-    const { datacenter, secondary, bootEpoch, shard, run, sequence } = header;
-    const id: RunId = { datacenter, secondary, bootEpoch, shard, run };
-    const key = runKey(id);
-    let known = this.#runs.get(key);
-    if (known) this.#runs.delete(key);
-    else {
-      const joined = header.createdMs <= this.#joiningUntilMs;
-      known = new ReplicaRun(id, this.#runParts, { sequence: joined ? sequence - 1 : 0, beyond: [] });
-    }
-    this.#runs.set(key, known);
-    if (!known.isReading) this.#makeRoom();
-    return known;
-  }
-
-  #makeRoom(): void {
-    const drained = supersededOf([...this.#runs.values()].filter((run) => run.isReading));
-    for (const run of drained.slice(0, Math.max(0, drained.length - decodersMax))) run.forget();
-    for (const key of this.#runs.keys()) {
-      if (this.#runs.size <= runsMax) break;
-      this.#runs.delete(key);
-    }
   }
 
   #decode(decoder: BatchDecoder, batch: Uint8Array, secondary: string): void {
@@ -466,15 +433,14 @@ export class Replica {
   }
 
   #takeHeartbeat(entry: LogEntry): Promise<void> | undefined {
-    for (const run of this.#runs.values()) if (run.hasGap) return this.#beat(entry);
+    if (this.#runs.haveGaps) return this.#beat(entry);
     this.#heard(entry);
     return undefined;
   }
 
   /** Gaps grow old by heartbeats. */
   async #beat(entry: LogEntry): Promise<void> {
-    for (const run of this.#runs.values()) {
-      if (!run.hasGap) continue;
+    for (const run of this.#runs.withGaps()) {
       await run.beat();
       this.#awaitFsync(run);
     }
@@ -516,8 +482,7 @@ export class Replica {
       this.#options.log.warn({ cause: String(error) }, "The log cannot be read at present; trying again.");
       return after;
     }
-    this.#options.metrics.add("heliograph_replica_log_breaks_total", 1, { ...this.#label, code });
-    this.#problem(
+    this.#problems.logBreak(
       code,
       `${message}; reading goes on ${resumeAfter ? `after ${resumeAfter.stream} ${resumeAfter.sequence}` : "from the start of what is there"}`,
     );
@@ -526,27 +491,22 @@ export class Replica {
 
   #onHole(run: ReplicaRun): void {
     if (this.#replaying) return;
-    this.#options.metrics.add("heliograph_replica_holes_total", 1, this.#label);
-    this.#problem("hole_in_run", `${run.key}: ${run.missing} batches after ${run.sequence} are missing`);
+    this.#problems.hole(`${run.key}: ${run.missing} batches after ${run.sequence} are missing`);
   }
 
   #badBatch(code: string, message: string): void {
     if (this.#replaying) return;
-    this.#options.metrics.add("heliograph_replica_bad_batches_total", 1, { ...this.#label, code });
-    this.#problem("bad_batch", message);
+    this.#problems.badBatch(code, message);
   }
 
   #refused(code: string, message: string): void {
     if (this.#replaying) return;
-    this.#options.metrics.add("heliograph_replica_refused_entries_total", 1, { ...this.#label, code });
-    this.#problem(code, message);
+    this.#problems.refused(code, message);
   }
 
-  #problem(code: string, message: string): void {
+  #givenUp(run: ReplicaRun, batches: number): void {
     if (this.#replaying) return;
-    this.#options.log.error({ code, problem: message }, "The log does not read as it should.");
-    this.#problems.push({ code, message, atMs: this.#options.clock.nowMs() });
-    if (this.#problems.length > problemsMax) this.#problems.shift();
+    this.#problems.say("batches_lost", `${run.key}: ${batches} batches after ${run.sequence} never came; going on`);
   }
 
   async #reread(place: JournalPlace): Promise<Uint8Array | undefined> {
