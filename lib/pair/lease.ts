@@ -133,14 +133,15 @@ export class Lease {
     if (this.#closing.signal.aborted) return this.#running;
     this.#closing.abort();
     await this.#running;
-    if (this.held()) {
-      try {
-        await this.#options.store.write(this.#record(""), this.#revision);
-      } catch (error) {
-        this.#countFailure(error);
-      }
-    }
+    const wasHeld = this.held();
+    // Before it is written: when the answer is lost, the other one may have it already.
     this.#drop("it was given up");
+    if (!wasHeld) return;
+    try {
+      await this.#options.store.write(this.#record(""), this.#revision);
+    } catch (error) {
+      this.#countFailure(error);
+    }
   }
 
   async #run(): Promise<void> {

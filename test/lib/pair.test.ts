@@ -175,6 +175,27 @@ t.test(
   },
 );
 
+t.test("who gives the lease up no longer holds it, though nobody says that it was written", async (t) => {
+  const clock = manualClock();
+  const store = memoryLeaseStore();
+  const client = store.client(clock);
+  const a = contender("a", client, clock);
+  const b = contender("b", store.client(clock), clock, 2);
+  a.start();
+  await clock.advance(1000);
+  b.start();
+  await clock.advance(1000);
+  client.delayMs = 1000;
+  const closed = a.close();
+  // It is written by now, and the answer is on its way.
+  await clock.advance(1500);
+  t.equal(b.held(), true);
+  t.equal(a.held(), false);
+  await clock.advance(2000);
+  await closed;
+  await b.close();
+});
+
 t.test("who holds the lease and learns of a higher token takes it anew under one still higher", async (t) => {
   const clock = manualClock();
   const store = memoryLeaseStore();
