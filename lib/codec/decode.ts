@@ -8,6 +8,7 @@
 import { contentIdFromBytes } from "#/lib/bytes/hash.ts";
 import { ByteReader } from "#/lib/bytes/reader.ts";
 import { BadBatch, type BatchHeader, batchVersion, openBatch, refuseBatch, sameRun } from "#/lib/codec/batch.ts";
+import { readDropped } from "#/lib/codec/dropped.ts";
 import { inflate, readSections, understood } from "#/lib/codec/envelope.ts";
 import { idBytes, readCount, readLabels, readLayouts } from "#/lib/codec/layout.ts";
 import {
@@ -19,6 +20,7 @@ import {
 } from "#/lib/codec/limits.ts";
 import { ScrapeColumns, scrapeFlags, scrapeFlagsKnown, sections } from "#/lib/codec/section.ts";
 import { checkColumn, Reference, readColumn } from "#/lib/codec/values.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import { type RunId, runKey } from "#/lib/model/identity.ts";
 import { type Layout, layoutEmpty } from "#/lib/model/layout.ts";
 import { isStored, outcomes } from "#/lib/model/outcome.ts";
@@ -34,6 +36,8 @@ export interface DecodedBatch {
   readonly samples: number;
   /** Not handed out, because what they refer to was in a batch that is missing here. */
   readonly unreadable: number;
+  /** Batches of the same secondary that nobody will get any more, as this one tells. */
+  readonly dropped: readonly DroppedRange[];
 }
 
 export interface DecoderOptions {
@@ -90,6 +94,7 @@ interface Plan {
   readonly layouts: Map<number, NumberedLayout | undefined>;
   readonly values: Uint8Array;
   readonly scrapes: PlannedScrape[];
+  readonly dropped: readonly DroppedRange[];
   unreadable: number;
   /** That the run's references will have. */
   rows: number;
@@ -150,6 +155,7 @@ export class RunDecoder {
       layouts: this.#planLayouts(found.get(sections.layouts) ?? nothing),
       values: found.get(sections.values) ?? nothing,
       scrapes: [],
+      dropped: readDropped(found.get(sections.dropped) ?? nothing, header),
       unreadable: 0,
       rows: this.#rows,
     };
@@ -292,7 +298,7 @@ export class RunDecoder {
     }
     this.#epoch = plan.epoch;
     this.#forget(header.createdMs);
-    return { header, scrapes, samples, unreadable: plan.unreadable };
+    return { header, scrapes, samples, unreadable: plan.unreadable, dropped: plan.dropped };
   }
 
   #adopt(state: KnownTarget, layout: NumberedLayout, epoch: number): void {

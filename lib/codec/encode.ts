@@ -8,11 +8,13 @@ import { assert } from "#/lib/assert/assert.ts";
 import { contentIdBytes } from "#/lib/bytes/hash.ts";
 import { ByteWriter } from "#/lib/bytes/writer.ts";
 import { type BatchHeader, sealBatch } from "#/lib/codec/batch.ts";
+import { droppedRangeBytesMax, writeDropped } from "#/lib/codec/dropped.ts";
 import { writeSection } from "#/lib/codec/envelope.ts";
 import { columnKernel } from "#/lib/codec/kernel/column.ts";
 import { type LayoutEntry, layoutEntry, namedLayoutEntry } from "#/lib/codec/layout.ts";
 import {
   batchBodyBytesWritten,
+  batchDroppedMax,
   batchLayoutMemoryMax,
   batchScrapesMax,
   keyframeEveryMs,
@@ -24,6 +26,7 @@ import {
 import { ScrapeColumns, scrapeBytesMax, scrapeFlags, sections } from "#/lib/codec/section.ts";
 import { columnBytesMax, Reference } from "#/lib/codec/values.ts";
 import type { DecimalColumn } from "#/lib/model/decimal.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { BatchId, RunId } from "#/lib/model/identity.ts";
 import { type Labels, labelsKey } from "#/lib/model/labels.ts";
 import type { Layout } from "#/lib/model/layout.ts";
@@ -47,6 +50,11 @@ export interface EncodedBatch {
   readonly id: BatchId;
   readonly header: BatchHeader;
   readonly bytes: Uint8Array;
+  /** Times of the earliest and of the latest slot in it. */
+  readonly slotsFromMs: number;
+  readonly slotsUntilMs: number;
+  /** That it tells of. */
+  readonly dropped: readonly DroppedRange[];
 }
 
 /** The scrape fits into no batch, or the run refers to too much: nothing of it was taken. */
@@ -61,6 +69,8 @@ export interface SealTime {
   /** Every slot of this shard before it has its outcome in what was added up to now. */
   readonly watermarkMs: number;
   readonly generation: number;
+  /** Batches of earlier that its readers are to know of, `batchDroppedMax` at most. */
+  readonly dropped?: readonly DroppedRange[];
 }
 
 interface KnownLayout {
@@ -117,7 +127,7 @@ class OpenBatch {
 
   /** The most that the body can come to. */
   get bytesMax(): number {
-    return this.bytes + this.columns.count * scrapeBytesMax + 64;
+    return this.bytes + this.columns.count * scrapeBytesMax + batchDroppedMax * droppedRangeBytesMax + 64;
   }
 }
 
@@ -185,7 +195,9 @@ export class RunEncoder {
     if (!batch) return undefined;
     if (this.pendingScrapes === 0) this.#watermarkMs = Math.floor(at.watermarkMs);
     const createdMs = Math.round(at.nowMs);
-    const body = bodyOf(batch, createdMs, at.generation);
+    const dropped = at.dropped ?? [];
+    assert(dropped.length <= batchDroppedMax, `a batch tells of ${batchDroppedMax} dropped ranges at most`);
+    const { body, ...slots } = bodyOf(batch, createdMs, at.generation, dropped);
     const id: BatchId = { ...this.#run, sequence: batch.sequence };
     const header: BatchHeader = {
       ...id,
@@ -197,7 +209,7 @@ export class RunEncoder {
       bodyBytes: body.length,
     };
     this.#forgetTargets(batch, createdMs);
-    return { id, header, bytes: sealBatch(header, body) };
+    return { id, header, bytes: sealBatch(header, body), ...slots, dropped };
   }
 
   #targetOf(target: ScrapedTarget): KnownTarget {
@@ -394,31 +406,39 @@ const layoutEntryBytesMax = batchBodyBytesWritten / 2;
 
 const timestampBytesMax = 4 + 8;
 
-function bodyOf(batch: OpenBatch, createdMs: number, generation: number): Uint8Array {
+function bodyOf(batch: OpenBatch, createdMs: number, generation: number, dropped: readonly DroppedRange[]) {
   const { columns, targets } = batch;
   let lastTarget = 0;
+  let slotsFromMs = Number.POSITIVE_INFINITY;
+  let slotsUntilMs = 0;
   for (let i = 0; i < columns.count; i++) {
     const { number, phaseMs, target } = targets[i]!;
     columns.target[i] = number - lastTarget;
     lastTarget = number;
     const slot = columns.slot[i]!;
-    columns.timestamp[i]! -= phaseMs + slot * target.intervalMs;
+    const slotMs = phaseMs + slot * target.intervalMs;
+    slotsFromMs = Math.min(slotsFromMs, slotMs);
+    slotsUntilMs = Math.max(slotsUntilMs, slotMs);
+    columns.timestamp[i]! -= slotMs;
     columns.slot[i] = Math.floor((createdMs - phaseMs) / target.intervalMs) - slot;
     columns.generation[i] = generation - columns.generation[i]!;
   }
   const scrapeSection = new ByteWriter(columns.count * scrapeBytesUsual + 64);
   columns.write(scrapeSection);
-  const body = new ByteWriter(batch.bytes + scrapeSection.length + 64);
+  const droppedSection = new ByteWriter(dropped.length * droppedRangeBytesMax);
+  writeDropped(droppedSection, dropped);
+  const body = new ByteWriter(batch.bytes + scrapeSection.length + droppedSection.length + 64);
   for (const [type, section] of [
     [sections.layouts, batch.layoutSection],
     [sections.targets, batch.targetSection],
     [sections.scrapes, scrapeSection],
     [sections.values, batch.valueSection],
     [sections.timestamps, batch.timestampSection],
+    [sections.dropped, droppedSection],
   ] as const) {
     if (section.length > 0) writeSection(body, type, section.view());
   }
-  return body.view();
+  return { body: body.view(), slotsFromMs, slotsUntilMs };
 }
 
 function writeTarget(writer: ByteWriter, number: number, target: ScrapedTarget): void {

@@ -22,6 +22,9 @@ export const nameBytesMax = 255;
 /** Scrapes of one batch: those of ten full secondaries in one interval. */
 export const batchScrapesMax = 50_000;
 
+/** Ranges of dropped batches that one batch tells of: more wait for the next. 17 kB at most. */
+export const batchDroppedMax = 256;
+
 /** The canonical bytes of a layout: as much as an exposition has by default at most. */
 export const layoutBytesMax = 64 * MiB;
 

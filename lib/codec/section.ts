@@ -3,8 +3,8 @@
 import type { ByteReader } from "#/lib/bytes/reader.ts";
 import type { ByteWriter } from "#/lib/bytes/writer.ts";
 
-/** 16 is reserved for histograms, 128 for exemplars. */
-export const sections = { layouts: 1, targets: 2, scrapes: 3, values: 4, timestamps: 5 } as const;
+/** 16 is reserved for histograms, 128 for exemplars. From 128 on a reader skips those that it does not know. */
+export const sections = { layouts: 1, targets: 2, scrapes: 3, values: 4, timestamps: 5, dropped: 129 } as const;
 
 /** Bits of a scrape's flags. */
 export const scrapeFlags = { keyframe: 1, values: 2, timestamps: 4 } as const;

@@ -5,6 +5,7 @@ import { ByteReader } from "#/lib/bytes/reader.ts";
 import { ByteWriter } from "#/lib/bytes/writer.ts";
 import { JournalError } from "#/lib/journal/error.ts";
 import type { JournalPlace, JournalRecord } from "#/lib/journal/journal.ts";
+import { type DroppedRange, dropReasons } from "#/lib/model/dropped.ts";
 import type { RunId } from "#/lib/model/identity.ts";
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
 
@@ -31,6 +32,8 @@ export interface Checkpoint {
   readonly runs: readonly RunCheckpoint[];
   /** The newest generation's entry, which may be far older than anything else in the journal. */
   readonly generation: LogEntry | undefined;
+  /** Batches that secondaries dropped. */
+  readonly dropped: readonly (DroppedRange & { readonly secondary: string })[];
 }
 
 /** Entries are heartbeats mostly, several a second: those take no memory of their own. */
@@ -83,6 +86,12 @@ export function encodeCheckpoint(checkpoint: Checkpoint): JournalRecord {
   const entry = checkpoint.generation && writeEntry(checkpoint.generation, new ByteWriter()).payload;
   writer.varint(entry?.length ?? 0);
   if (entry) writer.bytes(entry);
+  writer.varint(checkpoint.dropped.length);
+  for (const range of checkpoint.dropped) {
+    writer.string(range.secondary);
+    writer.u8(dropReasons.indexOf(range.reason));
+    for (const field of droppedNumbers) writer.varint(range[field]);
+  }
   return { kind: checkpointKind, payload: writer.view() };
 }
 
@@ -109,7 +118,32 @@ export function decodeCheckpoint(record: JournalRecord): Checkpoint {
   // A copy: it outlives the buffer that the record was read into.
   const payload = reader.bytes(entryBytes).slice();
   const generation = entryBytes > 0 ? decodeEntry({ kind: recordKindOf.generation, payload }) : undefined;
-  return { position, joiningUntilMs, runs, generation };
+  return { position, joiningUntilMs, runs, generation, dropped: readDropped(reader) };
+}
+
+const droppedNumbers = [
+  "bootEpoch",
+  "shard",
+  "run",
+  "from",
+  "until",
+  "scrapes",
+  "slotsFromMs",
+  "slotsUntilMs",
+] as const;
+
+/** A checkpoint from before there were any ends here. */
+function readDropped(reader: ByteReader): Checkpoint["dropped"] {
+  const dropped: Checkpoint["dropped"][number][] = [];
+  for (let left = reader.remaining > 0 ? reader.varint() : 0; left > 0; left--) {
+    const secondary = reader.string();
+    const reason = dropReasons[reader.u8()];
+    const numbers = {} as Record<(typeof droppedNumbers)[number], number>;
+    for (const field of droppedNumbers) numbers[field] = reader.varint();
+    // One that a later version knows: then its hole grows old like any other.
+    if (reason) dropped.push({ secondary, reason, ...numbers });
+  }
+  return dropped;
 }
 
 function writePosition(writer: ByteWriter, { stream, created, sequence, storedMs }: LogPosition): void {

@@ -21,6 +21,7 @@ import type { RunId, Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
+import { DroppedRanges, type ToldRange } from "#/lib/replica/dropped.ts";
 import { Generations, type GenerationTrail, type TakenGeneration } from "#/lib/replica/generations.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
 import { LastOutcomes } from "#/lib/replica/outcomes.ts";
@@ -87,9 +88,13 @@ export class Replica {
   readonly #tally: Tally;
   readonly #outcomes = new LastOutcomes();
   readonly #generations: Generations;
+  readonly #dropped: DroppedRanges;
+  /** Whose secondary just told of dropped batches. */
+  #toldRuns: RunId[] = [];
   readonly #entries: Readonly<Record<LogKind, Counter>>;
   readonly #problems: ReplicaProblems;
   readonly #generationCallbacks: ((generation: Generation) => void)[] = [];
+  readonly #droppedCallbacks: ((range: ToldRange) => void)[] = [];
   readonly #durableCallbacks: (() => void)[] = [];
   readonly #heartbeatCallbacks: ((heartbeat: ReceivedHeartbeat) => void)[] = [];
   /** Moves of watermarks that wait for the fsync of so many records. */
@@ -119,6 +124,7 @@ export class Replica {
     this.#label = { datacenter: options.datacenter };
     this.#tally = new Tally(options.clock);
     this.#generations = new Generations(options.datacenter);
+    this.#dropped = new DroppedRanges(options.datacenter);
     const entriesOf = (kind: LogKind) =>
       options.metrics.counter("heliograph_replica_entries_total", { datacenter: options.datacenter, kind });
     this.#entries = {
@@ -131,6 +137,7 @@ export class Replica {
       decode: (decoder, batch, { secondary }) => this.#decode(decoder, batch, secondary),
       reread: (place) => this.#reread(place),
       newDecoder: (run) => newDecoder(run, { layoutOf: (id) => this.#layouts.get(id) }),
+      droppedUntil: (key, sequence) => this.#dropped.until(key, sequence),
       onHole: (run) => this.#onHole(run),
       onRepaired: (run) => options.log.info({ run: run.key }, "A hole in a run was filled; all of it is readable."),
       onGivenUp: (run, batches) => this.#givenUp(run, batches),
@@ -189,6 +196,16 @@ export class Replica {
 
   onGeneration(callback: (generation: Generation) => void): void {
     this.#generationCallbacks.push(callback);
+  }
+
+  /** The last ones that secondaries dropped and told of, oldest first. */
+  get dropped(): readonly ToldRange[] {
+    return this.#dropped.all;
+  }
+
+  /** Called with each range of dropped batches when it is told for the first time, not while the journal is replayed. */
+  onDropped(callback: (range: ToldRange) => void): void {
+    this.#droppedCallbacks.push(callback);
   }
 
   /** Called when watermarks moved. */
@@ -310,6 +327,7 @@ export class Replica {
     this.#position = checkpoint.position;
     if (checkpoint.position) this.#reach(checkpoint.position);
     this.#joiningUntilMs = checkpoint.joiningUntilMs;
+    for (const range of checkpoint.dropped) this.#dropped.take(range);
     this.#runs.restore(this.#options.datacenter, checkpoint.runs);
     if (checkpoint.generation) this.#onTaken(checkpoint.generation, this.#generations.restore(checkpoint.generation));
   }
@@ -320,6 +338,7 @@ export class Replica {
       joiningUntilMs: this.#joiningUntilMs,
       runs: this.#runs.checkpoint(),
       generation: this.#generations.checkpoint(),
+      dropped: this.#dropped.all,
     });
   }
 
@@ -381,6 +400,16 @@ export class Replica {
     if (run.has(header.sequence)) return;
     await run.take(header.sequence, entry.payload, place);
     this.#awaitFsync(run);
+    if (this.#toldRuns.length > 0) await this.#goOn();
+  }
+
+  async #goOn(): Promise<void> {
+    for (const id of this.#toldRuns.splice(0)) {
+      const run = this.#runs.find(id);
+      if (!run) continue;
+      await run.goOn();
+      this.#awaitFsync(run);
+    }
   }
 
   /** The run is durable this far once everything appended up to now is on disk. */
@@ -401,6 +430,7 @@ export class Replica {
         metrics.add("heliograph_replica_unreadable_scrapes_total", decoded.unreadable, this.#label);
       }
       this.#samplesThisTurn += decoded.samples;
+      for (const range of decoded.dropped) this.#onTold({ ...range, secondary });
     } catch (error) {
       if (!(error instanceof BadBatch)) throw error;
       this.#badBatch(error.code, error.message);
@@ -408,6 +438,17 @@ export class Replica {
     if (this.#replaying) return;
     metrics.add("heliograph_replica_samples_total", stored, this.#label);
     this.#tally.countSamples(stored);
+  }
+
+  #onTold(range: ToldRange): void {
+    if (!this.#dropped.take(range)) return;
+    const { bootEpoch, from, reason, run, secondary, shard, until } = range;
+    this.#toldRuns.push({ datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run });
+    if (this.#replaying) return;
+    const labels = { ...this.#label, reason };
+    this.#options.metrics.add("heliograph_replica_dropped_batches_total", until - from + 1, labels);
+    this.#options.log.error({ ...range }, "A secondary dropped batches before every global had them.");
+    for (const callback of this.#droppedCallbacks) callback(range);
   }
 
   /** Returns the number of samples that the head did not have. */
@@ -444,6 +485,7 @@ export class Replica {
       await run.beat();
       this.#awaitFsync(run);
     }
+    if (this.#toldRuns.length > 0) await this.#goOn();
     this.#heard(entry);
   }
 

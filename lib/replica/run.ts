@@ -4,7 +4,7 @@
 // Two batches that merely changed places are put right within moments. A gap that stays is a hole: from then on a second
 // decoder goes ahead, so that the present shows (its first minutes are unreadable until keyframes come). When the missing
 // batches arrive after all, the first decoder goes on through them and through all that is remembered, and what was
-// unreadable is there. All of it follows from the entries' order alone, so a replay ends in the same state.
+// unreadable is there. Batches that their secondary dropped, as it tells, are waited for no longer. All of it follows from the entries' order alone, so a replay ends in the same state.
 
 import type { BatchDecoder } from "#/lib/codec/decode.ts";
 import type { JournalPlace } from "#/lib/journal/journal.ts";
@@ -32,6 +32,8 @@ export interface RunParts {
   /** The batch at that place of the journal; undefined when it was trimmed. */
   readonly reread: (place: JournalPlace) => Promise<Uint8Array | undefined>;
   readonly newDecoder: (run: RunId) => BatchDecoder;
+  /** The last of the batches right after that one of which their secondary told that it dropped them; that one when none. */
+  readonly droppedUntil: (key: string, sequence: number) => number;
   readonly onHole: (run: ReplicaRun) => void;
   readonly onRepaired: (run: ReplicaRun) => void;
   readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
@@ -63,6 +65,8 @@ export class ReplicaRun {
   #decoder: BatchDecoder | undefined;
   #ahead: BatchDecoder | undefined;
   #gapHeartbeats = 0;
+  /** Part of the gap was dropped. */
+  #skipped = false;
   #watermark: Watermark;
 
   constructor(id: RunId, parts: RunParts, start: Pick<RunCheckpoint, "sequence" | "beyond">) {
@@ -107,6 +111,7 @@ export class ReplicaRun {
 
   /** A batch that it does not have yet, which now stands at that place of the journal. */
   async take(sequence: number, batch: Uint8Array, place: JournalPlace): Promise<void> {
+    if (sequence > this.sequence + 1) this.#skip(sequence);
     if (sequence === this.sequence + 1) {
       this.sequence = sequence;
       this.#parts.decode((this.#decoder ??= this.#parts.newDecoder(this.id)), batch, this.id);
@@ -119,6 +124,11 @@ export class ReplicaRun {
       if (sequence > this.#ahead.sequence) this.#parts.decode(this.#ahead, batch, this.id);
     } else if (this.#beyond.size > swappedMax) await this.#goAhead();
     if (this.#beyond.size > beyondMax) await this.#giveUp();
+  }
+
+  /** Its secondary told of dropped batches: what waits behind them needs to wait no longer. */
+  async goOn(): Promise<void> {
+    if (this.hasGap && this.#skip(this.#firstBeyond())) await this.#closeGap();
   }
 
   /** A heartbeat was read: the log's own measure of time. */
@@ -144,19 +154,35 @@ export class ReplicaRun {
   async #closeGap(): Promise<void> {
     const wasHole = this.#ahead !== undefined;
     const decoder = (this.#decoder ??= this.#parts.newDecoder(this.id));
-    while (this.#beyond.has(this.sequence + 1)) {
-      await this.#reread(decoder, this.sequence + 1);
-      this.#beyond.delete(++this.sequence);
-    }
+    do {
+      while (this.#beyond.has(this.sequence + 1)) {
+        await this.#reread(decoder, this.sequence + 1);
+        this.#beyond.delete(++this.sequence);
+      }
+    } while (this.hasGap && this.#skip(this.#firstBeyond()));
     if (this.hasGap) return;
     this.#ahead = undefined;
     this.#gapHeartbeats = 0;
-    if (wasHole) this.#parts.onRepaired(this);
+    if (wasHole && !this.#skipped) this.#parts.onRepaired(this);
+    this.#skipped = false;
+  }
+
+  /** Passes over what was dropped right after the unbroken row, up to a batch that is there. */
+  #skip(before: number): boolean {
+    const until = Math.min(this.#parts.droppedUntil(this.key, this.sequence), before - 1);
+    if (until <= this.sequence) return false;
+    this.sequence = until;
+    this.#skipped = this.hasGap;
+    return true;
+  }
+
+  #firstBeyond(): number {
+    return Math.min(...this.#beyond.keys());
   }
 
   /** The nearest hole is final: the unbroken row goes on behind it. */
   async #giveUp(): Promise<void> {
-    const first = Math.min(...this.#beyond.keys());
+    const first = this.#firstBeyond();
     this.#parts.onGivenUp(this, first - this.sequence - 1);
     this.sequence = first - 1;
     this.#decoder = undefined;

@@ -95,6 +95,12 @@ export const replicaMetrics = {
     labels: ["datacenter"],
     help: "Times that batches of a run were missing for longer than a change of places takes.",
   },
+  heliograph_replica_dropped_batches_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter", "reason"],
+    help: "Batches of which their secondary told that it dropped them before every global had them: its spool was full, they were older than it keeps (age), its disk did not take them (disk), or a primary will never take them (refused).",
+  },
   heliograph_replica_missing_batches: {
     type: "gauge",
     tiers: replicas,

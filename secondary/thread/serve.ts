@@ -140,7 +140,8 @@ class Outbox {
     this.#onLost = parts.onLost;
   }
 
-  put({ bytes, header, id }: EncodedBatch): void {
+  put(batch: EncodedBatch): void {
+    const { bytes } = batch;
     if (this.#untakenBytes + bytes.length > this.#bytesMax) {
       this.#lose();
       this.#onLost();
@@ -149,7 +150,7 @@ class Outbox {
     this.#untakenBytes += bytes.length;
     // A buffer that is shared with something else cannot change hands.
     const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
-    this.#port.postMessage({ kind: "batch", batch: { bytes: own, header, id } }, [own.buffer as ArrayBuffer]);
+    this.#port.postMessage({ kind: "batch", batch: { ...batch, bytes: own } }, [own.buffer as ArrayBuffer]);
   }
 
   taken(bytes: number): void {

@@ -5,6 +5,7 @@ import { BadBatch, readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { RunEncoder, ScrapeTooLarge } from "#/lib/codec/encode.ts";
 import { deflate, inflate } from "#/lib/codec/envelope.ts";
+import { type DroppedRange, dropReasons } from "#/lib/model/dropped.ts";
 import { layoutOf } from "#/lib/model/layout.ts";
 import type { Outcome } from "#/lib/model/outcome.ts";
 import {
@@ -80,6 +81,90 @@ t.test("the header tells what is in the batch without decompressing it", (t) => 
     samples: 3,
   });
   t.equal(readBatchHeader(flushed(encoder, slot0 + 1, testScrape(one, ab, slot0 + 1, [1, 2]))).sequence, 2);
+  t.end();
+});
+
+const droppedOnce: DroppedRange = {
+  bootEpoch: testRun.bootEpoch,
+  shard: 0,
+  run: 1,
+  from: 3,
+  until: 5,
+  reason: "age",
+  scrapes: 30,
+  slotsFromMs: slot0 * 15_000,
+  slotsUntilMs: slot0 * 15_000 + 45_000,
+};
+
+/** A batch of the usual run with that sequence that tells of those. */
+function telling(sequence: number, dropped: readonly DroppedRange[]): Uint8Array {
+  const encoder = new RunEncoder(testRun);
+  for (let i = 1; i < sequence; i++) flushed(encoder, slot0 + i, testScrape(one, ab, slot0 + i, [1, 2]));
+  encoder.add(testScrape(one, ab, slot0 + sequence, [1, 2]));
+  return encoder.flush({ nowMs: (slot0 + sequence) * 15_000, watermarkMs: 0, generation: 3, dropped })!.bytes;
+}
+
+t.test("any ranges of dropped batches come back with the batch that tells of them", (t) => {
+  const whole = fc.nat({ max: 2 ** 40 });
+  const range = fc
+    .record({
+      bootEpoch: whole,
+      shard: fc.nat(64),
+      run: whole,
+      from: fc.integer({ min: 1, max: 2 ** 40 }),
+      more: whole,
+    })
+    .chain(({ more, ...rest }) =>
+      fc.record({ reason: fc.constantFrom(...dropReasons), scrapes: whole, first: whole, span: whole }).map((it) => ({
+        ...rest,
+        until: rest.from + more,
+        reason: it.reason,
+        scrapes: it.scrapes,
+        slotsFromMs: it.first,
+        slotsUntilMs: it.first + it.span,
+      })),
+    );
+  fc.assert(
+    fc.property(fc.array(range, { maxLength: 256 }), (ranges) => {
+      const { dropped, scrapes } = new RunDecoder(testRun).decode(telling(1, ranges), () => {});
+      t.same(dropped, ranges);
+      t.equal(scrapes, 1);
+    }),
+    { seed, numRuns: 50 },
+  );
+  const encoder = new RunEncoder(testRun);
+  encoder.add(testScrape(one, ab, slot0, [1, 2]));
+  const many = Array.from({ length: 257 }, () => droppedOnce);
+  t.throws(() => encoder.flush({ nowMs: slot0 * 15_000, watermarkMs: 0, generation: 3, dropped: many }));
+  t.end();
+});
+
+t.test("ranges of dropped batches that cannot be are refused, and the batch with them", (t) => {
+  const refused = (expected: RegExp, sequence: number, ...ranges: readonly DroppedRange[]) =>
+    t.throws(() => new RunDecoder(testRun).decode(telling(sequence, ranges), () => {}), {
+      code: "bad_structure",
+      message: expected,
+    });
+  refused(/expected sequences from 1 on, got 0/, 1, { ...droppedOnce, from: 0 });
+  refused(/expected sequences before 5, got 5/, 5, droppedOnce);
+  t.same(new RunDecoder(testRun).decode(telling(6, [droppedOnce]), () => {}).dropped, [droppedOnce]);
+  const later = testRun.bootEpoch + 1;
+  refused(/expected a boot epoch up to 1700000000000, got 1700000000001/, 1, { ...droppedOnce, bootEpoch: later });
+  refused(/expected whole numbers up to 2\^53 - 1/, 1, {
+    ...droppedOnce,
+    run: 2,
+    from: 2 ** 53 - 1,
+    until: 2 ** 53 + 6,
+  });
+  refused(/expected one of the reasons full, age, disk, refused/, 1, { ...droppedOnce, reason: "x" as "full" });
+  t.end();
+});
+
+t.test("a batch knows the times of its earliest and latest slots", (t) => {
+  const encoder = new RunEncoder(testRun);
+  for (const slot of [slot0 + 2, slot0, slot0 + 1]) encoder.add(testScrape(one, ab, slot, [1, 2]));
+  const { slotsFromMs, slotsUntilMs } = encoder.flush({ nowMs: (slot0 + 3) * 15_000, watermarkMs: 0, generation: 3 })!;
+  t.same([slotsFromMs, slotsUntilMs], [slot0 * 15_000 + 7300, slot0 * 15_000 + 37_300]);
   t.end();
 });
 

@@ -36,12 +36,14 @@ import {
   goldenRelabelGeneration,
   goldenStatesGeneration,
   readGoldenBatches,
+  readGoldenDropped,
 } from "#/test/support/golden.ts";
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
 t.comment(`SEED=${seed}`);
 
 const batches = [1, 2, 3].map((number) => goldenBytes(`batch-v1-${number}.bin`));
+const droppedBatch = goldenBytes("batch-v1-dropped.bin");
 const batchesMean = goldenJson<GoldenBatch[]>("batch-v1.json");
 const generation = goldenBytes("generation-v1.bin");
 const relabelGeneration = goldenBytes("generation-v1-relabel.bin");
@@ -53,6 +55,11 @@ const refuseBatch = (code: BadBatch["code"], offset: number, message: string) =>
 
 t.test("the batches of version 1 mean what they meant", (t) => {
   t.same(readGoldenBatches(batches), batchesMean);
+  t.end();
+});
+
+t.test("dropped batches that a batch of version 1 tells of are read as they were", (t) => {
+  t.same(readGoldenDropped(droppedBatch), goldenJson("batch-v1-dropped.json"));
   t.end();
 });
 
@@ -178,10 +185,12 @@ t.test("a mutated batch is refused or read, within bounds, and what is refused c
   const codes: Record<string, number> = {};
   let slowestMs = 0;
   for (let i = 0; i < 2000; i++) {
-    const victim = random.below(3);
+    const victim = random.below(4);
     const decoder = new RunDecoder(testRun);
-    for (const bytes of batches.slice(0, victim)) decoder.decode(bytes, () => {});
-    const broken = mutated(batches[victim]!, random.below);
+    const whole = batches[victim] ?? droppedBatch;
+    const meant = batchesMean[victim]?.scrapes ?? readGoldenBatches([droppedBatch])[0]!.scrapes;
+    for (const bytes of victim < 3 ? batches.slice(0, victim) : []) decoder.decode(bytes, () => {});
+    const broken = mutated(whole, random.below);
     const before = process.cpuUsage();
     try {
       decoder.decode(broken, () => {});
@@ -190,9 +199,8 @@ t.test("a mutated batch is refused or read, within bounds, and what is refused c
       if (!(error instanceof BadBatch) || error.message.length > 1000) throw error;
       codes[error.code] = (codes[error.code] ?? 0) + 1;
       const scrapes: WrittenScrape[] = [];
-      decoder.decode(batches[victim]!, (scrape) => scrapes.push(written(scrape)));
-      if (JSON.stringify(scrapes) !== JSON.stringify(batchesMean[victim]!.scrapes))
-        t.fail(`mutation ${i} left a trace`);
+      decoder.decode(whole, (scrape) => scrapes.push(written(scrape)));
+      if (JSON.stringify(scrapes) !== JSON.stringify(meant)) t.fail(`mutation ${i} left a trace`);
     }
     // Of the processor, so that other work on the machine does not count.
     const { user, system } = process.cpuUsage(before);

@@ -8,6 +8,7 @@ import { beyondMax, holeHeartbeatsMax } from "#/lib/replica/run.ts";
 import {
   answers,
   deltaBytes,
+  droppedRange,
   expectedValues,
   generationBytes,
   generationOf,
@@ -517,6 +518,7 @@ t.test("a checkpoint comes back as it was written, and a later version is refuse
       },
     ],
     generation: undefined,
+    dropped: [{ ...droppedRange(2, 5), secondary: "s1" }],
   };
   const record = encodeCheckpoint(checkpoint);
   t.same(decodeCheckpoint(record), checkpoint);

@@ -156,6 +156,43 @@ function goldenBatches(): Uint8Array[] {
   return [first, second, seal(4)];
 }
 
+/** Later in version 1: the first batch, telling of batches that were dropped. */
+function goldenDroppedBatch(): Uint8Array {
+  const encoder = new RunEncoder(testRun);
+  encoder.add(testScrape(testTarget("1"), testLayout("a", "b"), slot, [1.5, 2]));
+  const dropped = [
+    {
+      bootEpoch: 1_699_999_000_000,
+      shard: 1,
+      run: 2,
+      from: 1,
+      until: 86_400,
+      reason: "full",
+      scrapes: 28_800_000,
+      slotsFromMs: 1_724_900_000_000,
+      slotsUntilMs: 1_724_986_400_000,
+    },
+    {
+      bootEpoch: testRun.bootEpoch,
+      shard: 3,
+      run: 1,
+      from: 7,
+      until: 7,
+      reason: "refused",
+      scrapes: 1,
+      slotsFromMs: 1_724_990_000_000,
+      slotsUntilMs: 1_724_990_000_000,
+    },
+  ] as const;
+  return encoder.flush({ nowMs: slot * 15_000 + 9_900, watermarkMs: slot * 15_000, generation: 3, dropped })!.bytes;
+}
+
+/** What it means, of the section that the other golden batches lack. */
+export function readGoldenDropped(bytes: Uint8Array) {
+  const { dropped, samples } = new RunDecoder(testRun).decode(bytes, () => {});
+  return { dropped, samples };
+}
+
 export function goldenGeneration(): Generation {
   const options = {
     honorLabels: false,
@@ -361,6 +398,9 @@ if (import.meta.main) {
   const batches = goldenBatches();
   for (const [i, bytes] of batches.entries()) writeFileSync(`${directory}/batch-v1-${i + 1}.bin`, bytes);
   writeFileSync(`${directory}/batch-v1.json`, `${JSON.stringify(readGoldenBatches(batches), undefined, 2)}\n`);
+  const dropped = goldenDroppedBatch();
+  writeFileSync(`${directory}/batch-v1-dropped.bin`, dropped);
+  writeFileSync(`${directory}/batch-v1-dropped.json`, `${JSON.stringify(readGoldenDropped(dropped), undefined, 2)}\n`);
   writeFileSync(`${directory}/generation-v1.bin`, encodeGeneration(goldenGeneration()));
   writeFileSync(`${directory}/generation-v1.json`, `${JSON.stringify(goldenGeneration(), undefined, 2)}\n`);
   const limit = goldenLimitGeneration();

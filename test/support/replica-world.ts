@@ -7,6 +7,7 @@ import type { Disk } from "#/lib/journal/disk.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import { DecimalColumn } from "#/lib/model/decimal.ts";
 import { diffGenerations } from "#/lib/model/delta.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { encodeHeartbeat } from "#/lib/model/heartbeat.ts";
 import type { RunId } from "#/lib/model/identity.ts";
@@ -39,7 +40,7 @@ export class Sender {
   }
 
   /** Values are a function of the slot, so that a missing or foreign one shows. */
-  batch(of: readonly ScrapedTarget[] = targets): Uint8Array {
+  batch(of: readonly ScrapedTarget[] = targets, dropped: readonly DroppedRange[] = []): Uint8Array {
     const round = this.#slotsAfterStart++;
     for (const target of of) {
       const slot = slotAt(target, startMs) + 1 + round;
@@ -51,12 +52,19 @@ export class Sender {
       const { facts } = scrapeOf(target, { slot, layout, values: [0, 0] });
       this.#encoder.add({ target, facts, layout, values, timestamps: [] });
     }
-    return this.#encoder.flush({ nowMs: startMs + round * 15_000, watermarkMs: 0, generation: 1 })!.bytes;
+    return this.#encoder.flush({ nowMs: startMs + round * 15_000, watermarkMs: 0, generation: 1, dropped })!.bytes;
   }
 
   batches(count: number): Uint8Array[] {
     return Array.from({ length: count }, () => this.batch());
   }
+}
+
+/** Batches of the usual run, one of all targets each. */
+export function droppedRange(from: number, until: number): DroppedRange {
+  const { bootEpoch, run: number, shard } = run;
+  const slots = { slotsFromMs: startMs + from * 15_000, slotsUntilMs: startMs + until * 15_000 };
+  return { bootEpoch, shard, run: number, from, until, reason: "full", scrapes: 3 * (until - from + 1), ...slots };
 }
 
 export interface World {
