@@ -10,6 +10,7 @@ import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import { type EncodedBatch, type OutgoingScrape, RunEncoder, ScrapeTooLarge } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { RunId } from "#/lib/model/identity.ts";
 import { layoutEmpty } from "#/lib/model/layout.ts";
 import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
@@ -31,6 +32,8 @@ export class Compactor {
   readonly #sink: (batch: EncodedBatch) => void;
   readonly #encodeSeconds: Counter | undefined;
   readonly #compressSeconds: Counter | undefined;
+  /** That the next batch tells of. */
+  #dropped: readonly DroppedRange[] = [];
   #run = 0;
   #encoder: RunEncoder;
   #timer: Timer | undefined;
@@ -96,11 +99,22 @@ export class Compactor {
     const { watermarkMs, generation } = this.#progress();
     for (;;) {
       const beganMs = this.#clock.monotonicMs();
-      const batch = this.#encoder.flush({ nowMs: this.#clock.nowMs(), watermarkMs, generation });
+      const batch = this.#encoder.flush({
+        nowMs: this.#clock.nowMs(),
+        watermarkMs,
+        generation,
+        dropped: this.#dropped,
+      });
       this.#compressSeconds?.add((this.#clock.monotonicMs() - beganMs) / 1000);
       if (!batch) return;
+      this.#dropped = [];
       this.#sink(batch);
     }
+  }
+
+  /** The next batch is to tell of these, and of nothing that it was told before. */
+  tell(dropped: readonly DroppedRange[]): void {
+    this.#dropped = dropped;
   }
 
   /** What is pending still belongs to the old run. */

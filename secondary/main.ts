@@ -24,7 +24,7 @@ import { threadedShards } from "#/secondary/thread/shards.ts";
 import { findSecondary } from "#/topology/find.ts";
 import { secretsByJob } from "#/topology/http.ts";
 import { loadForProcess } from "#/topology/process.ts";
-import { addressOf, type Secondary } from "#/topology/schema.ts";
+import { addressOf, durationMs, type Secondary, sizeBytes } from "#/topology/schema.ts";
 
 export function main(argv: readonly string[]): Promise<number> {
   return runService({ tier: "secondary", argv, env: process.env, start });
@@ -54,6 +54,8 @@ async function start(context: ProcessContext): Promise<Service> {
       baseDir: dirname(resolve(context.topologyFile)),
       environment: proxyEnvironmentOf(process.env),
     }),
+    spoolBytesMax: sizeBytes(secondary.spool_bytes_max),
+    spoolAgeMsMax: durationMs(secondary.spool_age_max),
     onAssignment: assignmentKeeper(dataDir, log),
   });
 }

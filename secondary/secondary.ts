@@ -41,6 +41,7 @@ export interface SecondaryParts {
   readonly connect: (address: string) => PrimaryClient;
   readonly shards: StartShards;
   readonly spoolBytesMax?: number;
+  readonly spoolAgeMsMax?: number;
   /** Hears each assignment that is taken, in the bytes of its format, and that on disk at the start. */
   readonly onAssignment?: (bytes: Uint8Array) => void;
 }
@@ -107,7 +108,12 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
     },
     onRefused: (shard) => shards[shard]!.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: (shard) => shards[shard]!.newRun("batch_lost") };
+  spool.events = {
+    stored: () => pusher.stored(),
+    lost: (shard) => shards[shard]!.newRun("batch_lost"),
+    // While nobody hears it a range can still grow, so that a long cut is told in a few.
+    dropped: (shard, ranges) => pusher.connected && shards[shard]!.tellDropped(ranges()),
+  };
   const uplink: Uplink = new Uplink({
     name,
     primaries: parts.primaries,
@@ -141,12 +147,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
       get primary() {
         return uplink.primary;
       },
-      get spoolBatches() {
-        return spool.batches;
-      },
-      get spoolBytes() {
-        return spool.bytes;
-      },
+      spool,
       async select(asked) {
         return await mergeParts(await Promise.all(shards.map((shard) => shard.select(asked))), asked, clock);
       },
@@ -205,10 +206,19 @@ function sayWhenEmpty({ log, name }: SecondaryParts, generation: Generation, was
   return true;
 }
 
-async function openSpool({ clock, datacenter, log, metrics, name, spoolBytesMax, store }: SecondaryParts) {
+async function openSpool(parts: SecondaryParts) {
+  const { clock, datacenter, log, metrics, name, spoolAgeMsMax, spoolBytesMax, store } = parts;
   try {
-    const bytesMax = spoolBytesMax === undefined ? {} : { bytesMax: spoolBytesMax };
-    return await Spool.open({ store, datacenter, secondary: name, clock, log, metrics, ...bytesMax });
+    return await Spool.open({
+      store,
+      datacenter,
+      secondary: name,
+      clock,
+      log,
+      metrics,
+      ...(spoolBytesMax !== undefined && { bytesMax: spoolBytesMax }),
+      ...(spoolAgeMsMax !== undefined && { ageMsMax: spoolAgeMsMax }),
+    });
   } catch (error) {
     await store.close();
     throw error;

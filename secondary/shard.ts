@@ -7,6 +7,7 @@ import { secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { type ReachVerdict, reachSampleMax, type Suspicion } from "#/lib/model/reach.ts";
 import type { Target } from "#/lib/model/target.ts";
@@ -31,6 +32,8 @@ export interface Shard {
   offer(part: Generation): void;
   /** What is sealed from now on refers to nothing before. */
   newRun(reason: RunReason): void;
+  /** Its next batch is to tell of these. */
+  tellDropped(ranges: readonly DroppedRange[]): void;
   /** Whether it is this secondary that does not reach its targets. */
   verdict(verdict: ReachVerdict): void;
   /** Ids of those of its targets that can be reached from here. */
@@ -150,6 +153,7 @@ export function startShard(parts: ShardParts, { cardinalityLimit, fetcher }: Scr
     start: () => compactor.start(),
     offer: (part) => schedule.offer(part),
     newRun: (reason) => compactor.newRun(reason),
+    tellDropped: (ranges) => compactor.tell(ranges),
     verdict: (verdict) => judge.verdict(verdict),
     async probe({ targets }) {
       const asked = targets.slice(0, reachSampleMax).map(({ target }) => target);

@@ -2,29 +2,38 @@
 //
 // Batches lie in level under their boot epoch, shard, run and sequence, a value each, and are synced before they are offered to
 // a primary: what was scraped a second ago survives a power cut. How far each run is safe is not written down: after a restart
-// everything that is still here is sent again, which is harmless. Room is bounded; when it runs short, batches that both
-// primaries hold go first, then, counted, the oldest.
+// everything that is still here is sent again, which is harmless. Room is bounded by bytes and by age; when it runs short, batches
+// that both primaries hold go first, then, counted, the oldest. What is dropped is written down and told in a later batch.
 //
 // What the disk has not taken is in memory, within a bound. When the disk takes nothing (it is full, or broken) batches are
 // offered from there, so that a primary that can be reached has them anyway, and they are written as soon as there is room.
 
 import { assert } from "#/lib/assert/assert.ts";
-import { GiB, MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { GiB, hourMs, MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { RunId } from "#/lib/model/identity.ts";
+import type { DroppedRange, DropReason } from "#/lib/model/dropped.ts";
+import { type BatchId, batchKey } from "#/lib/model/identity.ts";
 import type { HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
-import { batchPrefix, keyOf, parseKey } from "#/secondary/spool/key.ts";
+import { DroppedRecords, droppedPrefix } from "#/secondary/spool/dropped.ts";
+import { RoomForecast } from "#/secondary/spool/forecast.ts";
+import { type BatchDetails, batchPrefix, keyOf, parseKey } from "#/secondary/spool/key.ts";
 import { BatchMemory } from "#/secondary/spool/memory.ts";
-import { observeSince, SpooledRun } from "#/secondary/spool/run.ts";
+import { observeSince, oldestRun, SpooledRun } from "#/secondary/spool/run.ts";
 import { SpoolError, type SpoolOperation, type SpoolStore } from "#/secondary/spool/store.ts";
 
-/** 24 hours of a full secondary's batches (5,000 targets × 1,000 series: 0.9 GB an hour), and a tenth more. */
+/**
+ * 24 hours of a full secondary's batches, and a tenth more for what the disk's tables take besides. 5,000 targets × 1,000 series
+ * every 15 s are 28.8 G samples in 24 hours, of 0.57 bytes each in sealed batches (docs/benchmarks.md): 16.4 GB, 15.3 GiB. With
+ * twice as much churn, 0.8 bytes, they still fit.
+ */
 export const spoolBytesMax = 24 * GiB;
+/** A day's cut, and the night until somebody is there to end it. */
+export const spoolAgeMsMax = 48 * hourMs;
 assert(spoolBytesMax >= 16 * batchBytesMax, "a spool holds a window of unaccepted batches");
-/** What is known of each takes 16 bytes. Eleven days of one a second, however small they are. */
+/** What is known of each takes 40 bytes. Eleven days of one a second, however small they are. */
 export const spoolBatchesMax = 1_000_000;
 /** Batches that the disk has not taken: four minutes of a full secondary's. Memory is no spool for longer than that. */
 const memoryBytesMax = 64 * MiB;
@@ -40,10 +49,15 @@ export interface SpoolEvents {
   stored(run: SpooledRun, sequence: number): void;
   /** One of that shard's newest run is lost: the run has a hole. */
   lost(shard: number): void;
+  /** That shard's next batch is to tell of these, if anybody hears it now; asked again until one does. */
+  dropped(shard: number, ranges: () => readonly DroppedRange[]): unknown;
 }
 
 /** Why a batch is dropped; only what is held or accepted is elsewhere. */
-type DropReason = "held" | "accepted" | "full" | "memory" | "disk" | "refused";
+type Reason = DropReason | "held" | "accepted" | "memory";
+
+/** As long as a batch may take from its shard to the spool: what it tells is not given to another one meanwhile. */
+const toldEveryMs = 10 * secondMs;
 
 interface SealedBatch {
   readonly batch: EncodedBatch;
@@ -89,7 +103,11 @@ export class Spool {
   #diskLoggedMs = Number.NEGATIVE_INFINITY;
   #lossLoggedMs = Number.NEGATIVE_INFINITY;
   #lossesUnlogged = 0;
-  events: SpoolEvents = { stored() {}, lost() {} };
+  readonly #ageMsMax: number;
+  readonly #records = new DroppedRecords();
+  readonly #forecast: RoomForecast;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  events: SpoolEvents = { stored() {}, lost() {}, dropped() {} };
 
   private constructor(options: SpoolOptions, bootEpoch: number) {
     this.#store = options.store;
@@ -99,12 +117,23 @@ export class Spool {
     this.#bytesMax = options.bytesMax ?? spoolBytesMax;
     this.#batchesMax = options.batchesMax ?? spoolBatchesMax;
     this.#memoryBytesMax = options.memoryBytesMax ?? memoryBytesMax;
+    this.#ageMsMax = options.ageMsMax ?? spoolAgeMsMax;
     this.bootEpoch = bootEpoch;
+    const { bytesMax, batchesMax, ageMsMax } = {
+      bytesMax: this.#bytesMax,
+      batchesMax: this.#batchesMax,
+      ageMsMax: this.#ageMsMax,
+    };
+    this.#forecast = new RoomForecast({ bytesMax, batchesMax, ageMsMax });
     this.#writeSeconds = options.metrics.histogram("heliograph_secondary_spool_write_seconds");
     this.#durableSeconds = options.metrics.histogram("heliograph_secondary_push_seconds", { step: "durable" });
     options.metrics.onCollect(() => {
       options.metrics.set("heliograph_secondary_spool_batches", this.#batches);
       options.metrics.set("heliograph_secondary_spool_bytes", this.#bytes);
+      options.metrics.set("heliograph_secondary_spool_bytes_max", this.#bytesMax);
+      options.metrics.set("heliograph_secondary_spool_room_seconds", this.roomMs / secondMs);
+      options.metrics.set("heliograph_secondary_spool_disk_takes", this.#diskTakes ? 1 : 0);
+      options.metrics.set("heliograph_secondary_spool_untold_drops", this.#records.untold);
       options.metrics.set("heliograph_secondary_spool_memory_bytes", this.#memoryBytes);
     });
   }
@@ -128,8 +157,12 @@ export class Spool {
     );
     const spool = new Spool(options, bootEpoch);
     for await (const key of store.keys({ gte: batchPrefix, lt: `${batchPrefix}~` })) {
-      const { bytes, sequence, ...run } = parseKey(key);
-      spool.#index({ datacenter, secondary, ...run }, sequence, bytes, Number.NaN);
+      const { details, run, sequence } = parseKey(key);
+      spool.#index({ datacenter, secondary, ...run, sequence }, details, Number.NaN);
+    }
+    for await (const key of store.keys({ gte: droppedPrefix, lt: `${droppedPrefix}~` })) {
+      const value = await store.get(key);
+      if (value) spool.#records.restore(value);
     }
     // Keys have all runs of a shard together. Shards begin new runs for the same reasons, mostly at the same time.
     spool.#runs.sort((a, b) => a.run.bootEpoch - b.run.bootEpoch || a.run.run - b.run.run);
@@ -148,6 +181,24 @@ export class Spool {
 
   get batches(): number {
     return this.#batches;
+  }
+
+  get bytesMax(): number {
+    return this.#bytesMax;
+  }
+
+  /** How long, at the present rate, until what not both primaries hold must be dropped; Infinity while nothing piles up. */
+  get roomMs(): number {
+    return this.#forecast.roomMs(this.#clock.monotonicMs());
+  }
+
+  /** False while batches that come are in memory alone. */
+  get diskTakes(): boolean {
+    return this.#diskTakes;
+  }
+
+  get memoryBytes(): number {
+    return this.#memoryBytes;
   }
 
   /** Newest first; also runs that are empty now, while they may still grow. */
@@ -172,6 +223,9 @@ export class Spool {
     this.#pending.push({ batch, sealedMs: this.#clock.monotonicMs() });
     this.#memoryBytes += batch.bytes.length;
     this.#comes.set(batch.id.shard, batch.id.run);
+    if (batch.dropped.length > 0) this.#records.carried(batchKey(batch.id), batch.dropped);
+    this.#tell(batch.id.shard);
+    if (this.#forecast.isDue(this.#clock.monotonicMs())) this.#look();
     const shards = this.#makeRoomInMemory();
     this.#writing ??= this.#write();
     for (const shard of shards) this.events.lost(shard);
@@ -181,7 +235,7 @@ export class Spool {
   async read(spooled: SpooledRun, sequence: number): Promise<Uint8Array | undefined> {
     const bytes = spooled.bytesAt(sequence);
     if (bytes === 0) return undefined;
-    const key = keyOf(spooled.run, sequence, bytes);
+    const key = keyOf(spooled.run, sequence, spooled.detailsAt(sequence));
     const inMemory = this.#memory.get(key);
     if (inMemory) return inMemory.bytes;
     try {
@@ -191,7 +245,9 @@ export class Spool {
     } catch (error) {
       this.#lose(1, "disk", `a batch cannot be read: ${(error as Error).message}`);
     }
+    this.#record({ ...spooled.run, sequence }, spooled.detailsAt(sequence), "disk");
     this.#forget(spooled, sequence);
+    this.#delete([]);
     if (spooled.run.bootEpoch === this.bootEpoch) this.events.lost(spooled.run.shard);
     return undefined;
   }
@@ -201,7 +257,7 @@ export class Spool {
     const until = Math.min(sequence, spooled.last);
     const operations: SpoolOperation[] = [];
     observeSince(this.#durableSeconds, spooled, { after: spooled.first - 1, until }, this.#clock.monotonicMs());
-    for (let at = spooled.first; at <= until; at++) operations.push(...this.#forget(spooled, at));
+    for (let at = spooled.first; at <= until; at++) operations.push(...this.#forget(spooled, at, true));
     spooled.trim(until);
     this.#delete(operations);
     this.#dropEmpty(spooled);
@@ -211,6 +267,7 @@ export class Spool {
   refused(spooled: SpooledRun, sequence: number): void {
     if (spooled.bytesAt(sequence) === 0) return;
     this.#countDropped(1, "refused");
+    this.#record({ ...spooled.run, sequence }, spooled.detailsAt(sequence), "refused");
     this.#delete(this.#forget(spooled, sequence));
   }
 
@@ -244,13 +301,14 @@ export class Spool {
       const fresh = this.#pending.splice(0);
       const freshBytes = fresh.reduce((sum, { batch }) => sum + batch.bytes.length, 0);
       const again = this.#memory.oldest(retriedBytesMax - freshBytes);
-      const deletions = [...this.#undeleted.splice(0), ...this.#makeRoom(freshBytes, fresh.length)];
+      const room = this.#makeRoom(freshBytes, fresh.length);
+      const deletions = [...this.#undeleted.splice(0), ...room, ...this.#records.takeOperations()];
       const operations = [...deletions];
       for (const [key, { bytes: value }] of again) operations.push({ type: "put", key, value });
       for (const { batch } of fresh) {
         operations.push({
           type: "put",
-          key: keyOf(batch.id, batch.id.sequence, batch.bytes.length),
+          key: keyOf(batch.id, batch.id.sequence, detailsOf(batch)),
           value: batch.bytes,
         });
       }
@@ -301,9 +359,10 @@ export class Spool {
     this.#metrics.add("heliograph_secondary_batches_total");
     this.#metrics.add("heliograph_secondary_batch_bytes_total", bytes.length);
     this.#metrics.add("heliograph_secondary_batch_raw_bytes_total", header.bodyBytes);
-    const spooled = this.#index(id, id.sequence, bytes.length, sealedMs);
+    const details = detailsOf(batch);
+    const spooled = this.#index(id, details, sealedMs);
     if (isWritten) this.#memoryBytes -= bytes.length;
-    else this.#memory.set(keyOf(id, id.sequence, bytes.length), { spooled, sequence: id.sequence, bytes });
+    else this.#memory.set(keyOf(id, id.sequence, details), { spooled, sequence: id.sequence, bytes });
     this.events.stored(spooled, id.sequence);
   }
 
@@ -311,24 +370,27 @@ export class Spool {
   #makeRoomInMemory(): ReadonlySet<number> {
     const shards = new Set<number>();
     let lost = 0;
-    const lose = (run: RunId) => {
+    const lose = (run: BatchId, details: BatchDetails) => {
       lost++;
+      this.#record(run, details, "disk");
       if (run.bootEpoch === this.bootEpoch && this.#comes.get(run.shard) === run.run) shards.add(run.shard);
     };
     while (this.#memoryBytes > this.#memoryBytesMax) {
       const inMemory = this.#memory.leastNeeded();
       if (inMemory) {
         const { sequence, spooled } = inMemory;
+        const details = spooled.detailsAt(sequence);
         this.#forget(spooled, sequence);
         if (sequence <= spooled.held) this.#countDropped(1, "held");
         else if (sequence <= spooled.accepted) this.#countDropped(1, "accepted");
-        else lose(spooled.run);
+        else lose({ ...spooled.run, sequence }, details);
         continue;
       }
       const pending = this.#pending.shift();
       if (!pending) break;
       this.#memoryBytes -= pending.batch.bytes.length;
-      lose(pending.batch.id);
+      this.#records.left(batchKey(pending.batch.id), false);
+      lose(pending.batch.id, detailsOf(pending.batch));
     }
     if (lost > 0) this.#lose(lost, "memory", "the disk does not take them, and memory is full");
     return shards;
@@ -338,24 +400,38 @@ export class Spool {
   #makeRoom(bytes: number, batches: number): SpoolOperation[] {
     const operations: SpoolOperation[] = [];
     const isFull = () => this.#bytes + bytes > this.#bytesMax || this.#batches + batches > this.#batchesMax;
-    if (!isFull()) return operations;
-    const drop = (next: () => SpooledRun | undefined) => {
+    const drop = (reason: DropReason | "held", next: () => SpooledRun | undefined) => {
       let dropped = 0;
-      while (isFull()) {
-        const spooled = next();
-        if (!spooled) break;
-        if (spooled.bytesAt(spooled.first) > 0) dropped++;
-        operations.push(...this.#forget(spooled, spooled.first));
+      for (let spooled = next(); spooled; spooled = next()) {
+        const { first } = spooled;
+        if (spooled.bytesAt(first) > 0) {
+          dropped++;
+          if (reason !== "held") this.#record({ ...spooled.run, sequence: first }, spooled.detailsAt(first), reason);
+        }
+        operations.push(...this.#forget(spooled, first));
         spooled.trim(spooled.first);
       }
       return dropped;
     };
-    const held = drop(() => this.#runs.find((spooled) => spooled.first <= Math.min(spooled.held, spooled.last)));
+    const isHeld = (spooled: SpooledRun) => spooled.first <= Math.min(spooled.held, spooled.last);
+    const oldest = () => oldestRun(this.#runs, this.bootEpoch);
+    const tooOld = (held: boolean) => {
+      const spooled = oldest();
+      return spooled && isHeld(spooled) === held && this.#isTooOld(spooled) ? spooled : undefined;
+    };
+    // Of the oldest run some may be held and what follows not.
+    const aged = { held: 0, lost: 0 };
+    while (tooOld(true) || tooOld(false)) {
+      aged.held += drop("held", () => tooOld(true));
+      aged.lost += drop("age", () => tooOld(false));
+    }
+    const held = aged.held + drop("held", () => (isFull() ? this.#runs.find(isHeld) : undefined));
     if (held > 0) this.#countDropped(held, "held");
-    const oldest = drop(() => this.#oldest());
-    if (oldest > 0)
+    if (aged.lost > 0) this.#lose(aged.lost, "age", `older than the spool keeps (${this.#ageMsMax / hourMs} h)`);
+    const full = drop("full", () => (isFull() ? oldest() : undefined));
+    if (full > 0)
       this.#lose(
-        oldest,
+        full,
         "full",
         `the spool is full (${this.#bytesMax} bytes, ${this.#batchesMax} batches): the oldest are dropped`,
       );
@@ -363,30 +439,48 @@ export class Spool {
     return operations;
   }
 
-  /**
-   * The run whose first batch is the oldest. Shards lose alike: what was sealed first goes first, and of an earlier boot epoch,
-   * where that is not known, the shard goes first that has most left.
-   */
-  #oldest(): SpooledRun | undefined {
-    let bootEpoch: number | undefined;
-    const shards = new Map<number, { readonly first: SpooledRun; batches: number }>();
-    for (const spooled of this.#runs) {
-      if (spooled.empty) continue;
-      bootEpoch ??= spooled.run.bootEpoch;
-      if (spooled.run.bootEpoch !== bootEpoch) break;
-      const batches = spooled.last - spooled.first + 1;
-      const known = shards.get(spooled.run.shard);
-      if (known) known.batches += batches;
-      else shards.set(spooled.run.shard, { first: spooled, batches });
-    }
-    const candidates = [...shards.values()];
-    if (bootEpoch !== this.bootEpoch) return candidates.sort((a, b) => b.batches - a.batches)[0]?.first;
-    // A hole has no time, and can go at once.
-    const sealedMs = ({ first }: { readonly first: SpooledRun }) => first.sealedMsAt(first.first) || 0;
-    return candidates.sort((a, b) => sealedMs(a) - sealedMs(b))[0]?.first;
+  #isTooOld(spooled: SpooledRun): boolean {
+    // A hole goes with what was around it.
+    return !(this.#ageMs(spooled, spooled.first) <= this.#ageMsMax);
   }
 
-  #index(run: RunId, sequence: number, bytes: number, sealedMs: number): SpooledRun {
+  /** Of a batch of this start by a clock that never jumps; of an earlier one by its slots. */
+  #ageMs(spooled: SpooledRun, sequence: number): number {
+    const sealedMs = spooled.sealedMsAt(sequence);
+    if (!Number.isNaN(sealedMs)) return this.#clock.monotonicMs() - sealedMs;
+    if (spooled.bytesAt(sequence) === 0) return Number.NaN;
+    return this.#clock.nowMs() - spooled.detailsAt(sequence).slotsUntilMs;
+  }
+
+  #look(): void {
+    let bytes = 0;
+    let batches = 0;
+    let oldestAgeMs: number | undefined;
+    for (const spooled of this.#runs) {
+      const unheld = spooled.unheld();
+      bytes += unheld.bytes;
+      batches += unheld.batches;
+      if (unheld.first !== undefined) oldestAgeMs = Math.max(oldestAgeMs ?? 0, this.#ageMs(spooled, unheld.first));
+    }
+    this.#forecast.look({ atMs: this.#clock.monotonicMs(), bytes, batches, oldestAgeMs });
+  }
+
+  #record(batch: BatchId, details: BatchDetails, reason: DropReason): void {
+    this.#records.add(batch, details, reason);
+  }
+
+  /** Nothing in a run says that its shard still lives but that a batch comes. */
+  #tell(shard: number): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#records.untold === 0 || nowMs - this.#toldMs < toldEveryMs) return;
+    this.events.dropped(shard, () => {
+      this.#toldMs = nowMs;
+      return this.#records.offered();
+    });
+  }
+
+  #index(batch: BatchId, details: BatchDetails, sealedMs: number): SpooledRun {
+    const { sequence, ...run } = batch;
     let spooled = this.find(run);
     if (!spooled) {
       const { bootEpoch, datacenter, secondary, shard } = run;
@@ -396,25 +490,29 @@ export class Spool {
       if (bootEpoch === this.bootEpoch) this.#newest.set(shard, spooled);
       if (before) this.#dropEmpty(before);
     }
-    spooled.append(sequence, bytes, sealedMs);
-    this.#bytes += bytes;
+    spooled.append(sequence, details, sealedMs);
+    this.#bytes += details.bytes;
     this.#batches++;
     return spooled;
   }
 
-  #forget(spooled: SpooledRun, sequence: number): SpoolOperation[] {
+  /** `known`: every global has it. */
+  #forget(spooled: SpooledRun, sequence: number, known = false): SpoolOperation[] {
+    const details = spooled.detailsAt(sequence);
     const bytes = spooled.remove(sequence);
     if (bytes === 0) return [];
     this.#bytes -= bytes;
     this.#batches--;
-    const key = keyOf(spooled.run, sequence, bytes);
+    this.#records.left(batchKey({ ...spooled.run, sequence }), known);
+    const key = keyOf(spooled.run, sequence, details);
     if (!this.#memory.delete(key)) return [{ type: "del", key }];
     this.#memoryBytes -= bytes;
     return [];
   }
 
   /** Not synced: a batch that comes back after a crash is sent once more, which is harmless. */
-  #delete(operations: SpoolOperation[]): void {
+  #delete(batches: readonly SpoolOperation[]): void {
+    const operations = [...batches, ...this.#records.takeOperations()];
     if (operations.length === 0) return;
     this.#deleting = this.#deleting
       .then(() => this.#store.batch(operations, { sync: false }))
@@ -430,11 +528,11 @@ export class Spool {
     if (spooled.empty && at >= 0 && !this.isNewest(spooled)) this.#runs.splice(at, 1);
   }
 
-  #countDropped(batches: number, reason: DropReason): void {
+  #countDropped(batches: number, reason: Reason): void {
     this.#metrics.add("heliograph_secondary_spool_dropped_batches_total", batches, { reason });
   }
 
-  #lose(batches: number, reason: "disk" | "full" | "memory", why: string): void {
+  #lose(batches: number, reason: "age" | "disk" | "full" | "memory", why: string): void {
     this.#countDropped(batches, reason);
     this.#lossesUnlogged += batches;
     const nowMs = this.#clock.monotonicMs();
@@ -453,8 +551,13 @@ export interface SpoolOptions {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly bytesMax?: number;
+  readonly ageMsMax?: number;
   readonly batchesMax?: number;
   readonly memoryBytesMax?: number;
+}
+
+function detailsOf({ bytes, header, slotsFromMs, slotsUntilMs }: EncodedBatch): BatchDetails {
+  return { bytes: bytes.length, scrapes: header.scrapes, slotsFromMs, slotsUntilMs };
 }
 
 const text = new TextDecoder();

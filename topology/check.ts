@@ -1,7 +1,8 @@
 // What must hold between the parts of a topology whose shape is right. Errors would make the federation lie or fall over;
 // warnings are what somebody may have decided, and should know.
 
-import { minuteMs } from "#/lib/bytes/units.ts";
+import { MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { batchBytesMax } from "#/lib/codec/limits.ts";
 import { targetAddressFault } from "#/topology/address.ts";
 import { checkHttp } from "#/topology/credential.ts";
 import { checkNetwork } from "#/topology/network.ts";
@@ -172,6 +173,7 @@ function checkDatacenter(topology: Topology, datacenter: Datacenter, index: numb
     ...checkJobNames(topology, datacenter, path),
     ...checkScrapeConfigs(topology, datacenter.scrape_configs, [...path, "scrape_configs"]),
     ...checkLog(datacenter, [...path, "nats"]),
+    ...checkSpools(datacenter.secondaries, [...path, "secondaries"]),
   ];
 }
 
@@ -251,6 +253,25 @@ function checkLog(datacenter: Datacenter, path: Path): Finding[] {
     findings.push(warning([...path, "replicas"], message));
   }
   return findings;
+}
+
+/** A window of the largest batches: with less a spool could not keep what is on its way. */
+const spoolBytesMin = 16 * batchBytesMax;
+
+function checkSpools(secondaries: Datacenter["secondaries"], path: Path): Finding[] {
+  return secondaries.flatMap(({ spool_age_max, spool_bytes_max }, index) => {
+    const at = [...path, index];
+    const findings: Finding[] = [];
+    if (sizeBytes(spool_bytes_max) < spoolBytesMin) {
+      const expected = `expected at least ${spoolBytesMin / MiB}MiB, a window of batches`;
+      findings.push(error([...at, "spool_bytes_max"], `${expected}, got ${showValue(spool_bytes_max)}`));
+    }
+    if (durationMs(spool_age_max) < minuteMs) {
+      const message = `expected at least 1m, which a failover may take, got ${showValue(spool_age_max)}`;
+      findings.push(error([...at, "spool_age_max"], message));
+    }
+    return findings;
+  });
 }
 
 function checkScrapeConfigs(topology: Topology, configs: readonly ScrapeConfig[], path: Path): Finding[] {

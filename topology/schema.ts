@@ -196,6 +196,10 @@ const secondary = z.strictObject({
     .max(secondaryThreadsMax)
     .default(1)
     .describe("Threads that scrape, at most one a core. More than 1 when one core is not enough for its targets."),
+  spool_bytes_max: byteSize
+    .default("24GiB")
+    .describe("Room on its disk for batches that not every global has yet; then the oldest are dropped."),
+  spool_age_max: duration.default("48h").describe("Batches that not every global has are dropped when they are older."),
   http: listener.describe("Its /targets page, health and /metrics."),
 });
 

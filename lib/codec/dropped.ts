@@ -20,7 +20,10 @@ export function writeDropped(writer: ByteWriter, ranges: readonly DroppedRange[]
 }
 
 /** Of the batch with that header. Throws BadBatch. */
-export function readDropped(section: Uint8Array, header: BatchHeader): readonly DroppedRange[] {
+export function readDropped(
+  section: Uint8Array,
+  header: Pick<BatchHeader, "bootEpoch" | "shard" | "run" | "sequence">,
+): readonly DroppedRange[] {
   return understood("dropped", refuseBatch, () => {
     const reader = new ByteReader(section);
     const ranges: DroppedRange[] = [];

@@ -247,6 +247,30 @@ export const metricTable = {
     labels: [],
     help: "Bytes of the batches in the spool.",
   },
+  heliograph_secondary_spool_bytes_max: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Bytes of batches that the spool keeps at most (spool_bytes_max of the topology file).",
+  },
+  heliograph_secondary_spool_room_seconds: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Until batches that not both primaries hold must be dropped, at the rate of the last five minutes; +Inf while nothing piles up.",
+  },
+  heliograph_secondary_spool_disk_takes: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "1 while the disk takes batches, 0 while they are kept in memory because it is full, broken or gone.",
+  },
+  heliograph_secondary_spool_untold_drops: {
+    type: "gauge",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Ranges of dropped batches that no batch tells yet.",
+  },
   heliograph_secondary_spool_memory_bytes: {
     type: "gauge",
     tiers: ["secondary"],
@@ -263,7 +287,7 @@ export const metricTable = {
     type: "counter",
     tiers: ["secondary"],
     labels: ["reason"],
-    help: "Batches dropped before they were durable: data is lost, unless the reason is held (both primaries have them) or accepted (the data centre's log has them).",
+    help: "Batches dropped before they were durable: data is lost, unless the reason is held (both primaries have them) or accepted (the data centre's log has them). full: no room. age: older than spool_age_max.",
   },
   heliograph_secondary_spool_write_seconds: {
     type: "histogram",

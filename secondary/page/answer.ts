@@ -93,12 +93,17 @@ export async function* targetsText({ clock, selection, source, targets }: Target
     yield (from > 0 ? "," : "") + JSON.stringify(slice).slice(1, -1);
     await clock.sleep(0);
   }
-  const { datacenter, generation, name, primary, spoolBatches, spoolBytes } = source;
+  const { datacenter, generation, name, primary } = source;
   const { counts, total } = selection;
-  const spool = { batches: spoolBatches, bytes: spoolBytes };
+  const spool = spoolAnswer(source.spool);
   const ours = { name, datacenter, generation, primary, spool, targets: total, counts, now: timeText(clock.nowMs()) };
   // What relabel_configs drop never gets here: primaries count it (heliograph_primary_dropped_targets).
   yield `],"droppedTargets":[],"droppedTargetCounts":{},"heliograph":${JSON.stringify(ours)}}}`;
+}
+
+function spoolAnswer({ batches, bytes, bytesMax, diskTakes, roomMs }: PageSource["spool"]) {
+  const roomSeconds = Number.isFinite(roomMs) ? Math.round(roomMs / 1000) : null;
+  return { batches, bytes, bytesMax, roomSeconds, diskTakes };
 }
 
 /** Together one JSON document: each row's name and labels, without the target's, and what is known of its metric. */

@@ -60,13 +60,21 @@ function nothingFound(total: number): string {
 }
 
 function heading(source: PageSource, common: Labels): string {
-  const { datacenter, generation, name, primary, spoolBatches, spoolBytes } = source;
+  const { datacenter, generation, name, primary, spool } = source;
   const facts = [
     `secondary of <b>${escapeHtml(datacenter)}</b>`,
     `generation <b>${generation}</b>`,
     primary ? `batches go to <b>${escapeHtml(primary)}</b>` : `<b class="bad">no primary takes batches</b>`,
-    `spool <b>${spoolBatches}</b> ${spoolBatches === 1 ? "batch" : "batches"}, ${formatBytes(spoolBytes)}`,
+    `spool <b>${spool.batches}</b> ${spool.batches === 1 ? "batch" : "batches"}, ${formatBytes(spool.bytes)}`,
   ];
+  if (Number.isFinite(spool.roomMs)) {
+    facts.push(
+      `<b class="bad">${formatAge(spool.roomMs)} left</b> of ${formatBytes(spool.bytesMax)} at the present rate`,
+    );
+  }
+  if (!spool.diskTakes) {
+    facts.push(`<b class="bad">the disk takes nothing</b>, ${formatBytes(spool.memoryBytes)} in memory`);
+  }
   return `<header><h1>${escapeHtml(name)}</h1><p>${facts.join(" · ")}</p><p class="links"><a href="/targets">targets</a><a href="/metrics">metrics</a><a href="/api/v1/targets">JSON</a></p>
 ${labelsLine(common)}</header>`;
 }

@@ -25,14 +25,25 @@ export interface PageSource {
   readonly generation: number;
   /** The primary that takes our batches; "" while none does. */
   readonly primary: string;
-  readonly spoolBatches: number;
-  readonly spoolBytes: number;
+  readonly spool: SpoolView;
   /** Of all targets. */
   select(asked: Asked): Promise<Selection>;
   layout(id: string): Promise<LayoutShare | undefined>;
 }
 
 export type Scheduled = ScheduledTarget<TargetState>;
+
+/** How full the spool is. */
+export interface SpoolView {
+  readonly batches: number;
+  readonly bytes: number;
+  readonly bytesMax: number;
+  /** Until something must be dropped that is nowhere else, at the present rate; Infinity while nothing piles up. */
+  readonly roomMs: number;
+  /** False while batches are in memory alone, which has `memoryBytes` of them. */
+  readonly diskTakes: boolean;
+  readonly memoryBytes: number;
+}
 
 /** What is shown of a target: plain data, of one moment. */
 export interface TargetView {

@@ -6,6 +6,7 @@ import { MiB } from "#/lib/bytes/units.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { LogLevel } from "#/lib/logger/logger.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { ReachVerdict, Suspicion } from "#/lib/model/reach.ts";
 import type { MetricChanges } from "#/lib/telemetry/registry.ts";
 import type { RunReason } from "#/secondary/compact.ts";
@@ -44,6 +45,7 @@ export type ToShard =
   /** The shard's part, encoded. */
   | { readonly kind: "generation"; readonly bytes: Uint8Array }
   | { readonly kind: "new_run"; readonly reason: RunReason }
+  | { readonly kind: "tell_dropped"; readonly ranges: readonly DroppedRange[] }
   /** The main thread has so many bytes of batches now. */
   | { readonly kind: "taken"; readonly bytes: number }
   | { readonly kind: "verdict"; readonly verdict: ReachVerdict }

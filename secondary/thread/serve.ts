@@ -80,6 +80,8 @@ export function serveShard(
         return tell();
       case "new_run":
         return shard.newRun(message.reason);
+      case "tell_dropped":
+        return shard.tellDropped(message.ranges);
       case "taken":
         return outbox.taken(message.bytes);
       case "verdict":

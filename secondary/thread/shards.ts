@@ -11,6 +11,7 @@ import { assert } from "#/lib/assert/assert.ts";
 import { secondMs } from "#/lib/bytes/units.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { encodeGeneration } from "#/lib/codec/generation.ts";
+import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import type { ReachVerdict } from "#/lib/model/reach.ts";
 import type { RunReason } from "#/secondary/compact.ts";
@@ -107,6 +108,10 @@ class ThreadShard implements Shard {
 
   newRun(reason: RunReason): void {
     this.#say({ kind: "new_run", reason });
+  }
+
+  tellDropped(ranges: readonly DroppedRange[]): void {
+    this.#say({ kind: "tell_dropped", ranges });
   }
 
   verdict(verdict: ReachVerdict): void {

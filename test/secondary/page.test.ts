@@ -57,8 +57,17 @@ function scheduled(
   return { target, state, generation: 4, dueMs: nowMs + 11_000, runningMs: running ? nowMs : undefined };
 }
 
+const quietSpool: PageSource["spool"] = {
+  batches: 1,
+  bytes: 2048,
+  bytesMax: 25_769_803_776,
+  roomMs: Number.POSITIVE_INFINITY,
+  diskTakes: true,
+  memoryBytes: 0,
+};
+
 /** The targets are spread over so many shards. */
-async function serve(t: Teardown, targets: readonly Scheduled[], shards = 1) {
+async function serve(t: Teardown, targets: readonly Scheduled[], shards = 1, spool = quietSpool) {
   const shares = Array.from({ length: shards }, (_, shard) => targets.filter((_, i) => i % shards === shard));
   let pauses = 0;
   const clock = { nowMs: () => nowMs, sleep: async () => void pauses++ } as unknown as Clock;
@@ -67,8 +76,7 @@ async function serve(t: Teardown, targets: readonly Scheduled[], shards = 1) {
     datacenter: "fra",
     generation: 4,
     primary: "p2",
-    spoolBatches: 1,
-    spoolBytes: 2048,
+    spool,
     async select(asked) {
       return await mergeParts(await Promise.all(shares.map((share) => selectPart(share, asked, clock))), asked, clock);
     },
@@ -184,13 +192,27 @@ t.test("a target's answer has everything that Prometheus 2.42 tells of one, and 
         datacenter: "fra",
         generation: 4,
         primary: "p2",
-        spool: { batches: 1, bytes: 2048 },
+        spool: { batches: 1, bytes: 2048, bytesMax: 25_769_803_776, roomSeconds: null, diskTakes: true },
         targets: 1,
         counts: { all: 1, failing: 0, missed: 0, partial: 0, waiting: 0, up: 1 },
         now: "2024-05-01T12:00:00.000Z",
       },
     },
   });
+});
+
+t.test("the page says how long a spool that fills has room, and that its disk takes nothing", async (t) => {
+  const quiet = await (await serve(t, [])).get("/targets");
+  t.match(quiet.body, "spool <b>1</b> batch, 2.0 KiB");
+  t.notMatch(quiet.body, "left</b>");
+  t.notMatch(quiet.body, "the disk takes nothing");
+  const spool = { ...quietSpool, roomMs: 147_600_000, diskTakes: false, memoryBytes: 1_048_576 };
+  const { get } = await serve(t, [], 1, spool);
+  const { body } = await get("/targets");
+  t.match(body, '<b class="bad">41 h left</b> of 24.0 GiB at the present rate');
+  t.match(body, '<b class="bad">the disk takes nothing</b>, 1.0 MiB in memory');
+  const answer = JSON.parse((await get("/api/v1/targets")).body) as { data: { heliograph: { spool: unknown } } };
+  t.match(answer.data.heliograph.spool, { roomSeconds: 147_600, diskTakes: false });
 });
 
 t.test("health says what the target is to blame for, and no more", async (t) => {

@@ -23,6 +23,7 @@ interface Options {
   readonly store?: SpoolStore;
   readonly primaries?: readonly MemoryPrimary[];
   readonly bytesMax?: number;
+  readonly ageMsMax?: number;
   readonly batchesMax?: number;
   readonly shards?: number;
   readonly memoryBytesMax?: number;
@@ -38,6 +39,8 @@ export async function deliver(t: { teardown(close: () => unknown): unknown }, op
     ...shared,
     store,
     ...(options.bytesMax !== undefined && { bytesMax: options.bytesMax }),
+    // The slots here are of 1970, and a batch of an earlier start is as old as its slots.
+    ageMsMax: options.ageMsMax ?? Number.POSITIVE_INFINITY,
     ...(options.batchesMax !== undefined && { batchesMax: options.batchesMax }),
     ...(options.memoryBytesMax !== undefined && { memoryBytesMax: options.memoryBytesMax }),
   });
@@ -63,7 +66,11 @@ export async function deliver(t: { teardown(close: () => unknown): unknown }, op
     },
     onRefused: (shard) => compactors[shard]!.newRun("batch_lost"),
   });
-  spool.events = { stored: () => pusher.stored(), lost: (shard) => compactors[shard]!.newRun("batch_lost") };
+  spool.events = {
+    stored: () => pusher.stored(),
+    lost: (shard) => compactors[shard]!.newRun("batch_lost"),
+    dropped: (shard, ranges) => pusher.connected && compactors[shard]!.tell(ranges()),
+  };
   const uplink = new Uplink({
     name: "s1",
     primaries: primaries.map(({ name }) => name),
