@@ -21,12 +21,12 @@ export const primaryOptions: Readonly<Record<string, OptionDeclaration>> = {
   server: { value: "URL", help: "A primary's address instead of a topology file.", short: "s" },
 };
 
-/** The demo's first primary, with its ports as they are by default. */
-const demoPrimary = "http://127.0.0.1:9420";
+/** The first pair of the demo, with its ports as they are by default. */
+const demoPrimaries = ["http://127.0.0.1:9420", "http://127.0.0.1:9421"];
 
 /**
  * The primaries of the data centre that the options mean. Without any of the options and without $HELIOGRAPH_TOPOLOGY, it is the
- * demo's first one. `secondary` finds the data centre by one of its secondaries. Throws UsageError and TopologyInvalid.
+ * demo's first pair. `secondary` finds the data centre by one of its secondaries. Throws UsageError and TopologyInvalid.
  */
 export async function primariesOf(
   options: ParsedOptions,
@@ -36,7 +36,7 @@ export async function primariesOf(
   const server = options.text("server");
   if (server !== undefined) return [{ name: "", url: serverUrl(server) }];
   const file = options.text("topology") ?? env.HELIOGRAPH_TOPOLOGY;
-  if (file === undefined) return [{ name: "", url: demoPrimary }];
+  if (file === undefined) return demoPrimaries.map((url) => ({ name: "", url }));
   const { topology } = await loadTopology(file).catch((error: unknown) => {
     if (error instanceof TopologyInvalid) for (const problem of error.problems) complain(formatProblem(problem));
     throw error;

@@ -15,6 +15,8 @@ const lookMs = 50;
 export interface OperateParts {
   readonly primary: string;
   readonly lease: { held(): boolean; readonly holder: string };
+  /** Where a primary of the pair answers HTTP, `host:port`. */
+  readonly addressOf: (primary: string) => string | undefined;
   readonly standings: Standings;
   readonly generation: () => Generation | undefined;
   readonly reload: () => Promise<ReloadAnswer>;
@@ -78,7 +80,9 @@ export async function drainSecondary(
     return { status: 404, errorType: "not_found", error };
   }
   if (!lease.held()) {
-    const holder = lease.holder === "" ? "nobody does at present" : `ask ${lease.holder}`;
+    const address = parts.addressOf(lease.holder);
+    const holder =
+      lease.holder === "" ? "nobody does at present" : `ask ${lease.holder}${address ? ` at ${address}` : ""}`;
     const error = `${primary} does not hold the lease of its pair: ${holder}`;
     return { status: 503, errorType: "unavailable", error };
   }

@@ -44,7 +44,7 @@ import { Unassigned } from "#/primary/unassigned.ts";
 import { reviewMs, Verdicts } from "#/primary/verdict.ts";
 import { assignedSourcesOf, heardByPair } from "#/primary/view.ts";
 import { reloaded } from "#/topology/reload.ts";
-import { type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
+import { addressOf, type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
 
 /** How often a primary tells the log that its data centre lives, and its peers how far it has come. */
 const heartbeatMs = secondMs;
@@ -214,6 +214,10 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const operation: OperateParts = {
     primary: primary.name,
     lease,
+    addressOf(name) {
+      const found = datacenter.primaries.find((each) => each.name === name);
+      return found && addressOf(found.http);
+    },
     standings,
     generation: () => replica?.generation,
     reload: () => reload(),
