@@ -8,6 +8,7 @@ import { type BackChannel, LogError, type SegmentedLog } from "#/lib/commitlog/c
 import type { HttpFront } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
+import type { Generation } from "#/lib/model/generation.ts";
 import { standingIn } from "#/lib/model/generation.ts";
 import { encodeHeartbeat, heartbeatVersion } from "#/lib/model/heartbeat.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
@@ -86,6 +87,8 @@ export interface RunningPrimary {
   readonly httpAddress: string;
   /** What queries are answered from. */
   readonly source: SampleSource;
+  /** The newest generation that it has read. */
+  readonly generation: Generation | undefined;
   healthy(): string | undefined;
   ready(): string | undefined;
   /** Goes on by the topology file as it is now, as far as that needs no restart. Never rejects. */
@@ -476,6 +479,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   return {
     httpAddress,
     source: head,
+    get generation() {
+      return opened.generation;
+    },
     healthy: () => undefined,
     ready: readiness,
     reload,

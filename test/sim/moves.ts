@@ -2,6 +2,7 @@
 // asked for to the slot. `make sim-moves` does it for many seeds.
 
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
+import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { slotAt, slotTimeMs, type Target } from "#/lib/model/target.ts";
 import { leaseLengthMs } from "#/lib/pair/lease.ts";
 import type { Random } from "#/lib/random/random.ts";
@@ -118,17 +119,14 @@ function lose(world: World, machine: Machine, way: WayToLose): () => void {
   }
 }
 
-function targetsOf(world: World): readonly Target[] {
-  const found = new Map<string, Target>();
-  for (const { name, tier } of world.machines) {
-    if (tier !== "secondary") continue;
-    for (const target of world.witness.targetsOf(name)) found.set(target.id, target);
-  }
-  return [...found.values()];
+/** By the newest generation that a primary has read. */
+function assignedIn(world: World): Generation["targets"] {
+  const known = world.machines.flatMap(({ primary }) => primary?.generation ?? []);
+  return known.reduce<Generation | undefined>((a, b) => (a && isNewer(a, b) ? a : b), undefined)?.targets ?? [];
 }
 
 function instancesOf(world: World, { name }: Machine): ReadonlySet<string> {
-  return new Set(world.witness.targetsOf(name).map(instanceOf));
+  return new Set(assignedIn(world).flatMap(({ owner, target }) => (owner === name ? [instanceOf(target)] : [])));
 }
 
 function instanceOf({ labels }: Target): string {
@@ -143,8 +141,8 @@ async function judge(world: World, events: readonly Event[], fromMs: number, unt
   const stored = await witness.slotsAt(global.name, global.source!);
   const counts = events.map(() => new Map<string, number>());
   let [slots, present, missing] = [0, 0, 0];
-  const all = targetsOf(world);
-  if (all.length !== targets) breaches.push(`${all.length} targets have an owner, expected ${targets}`);
+  const all = assignedIn(world).map(({ target }) => target);
+  if (all.length !== targets) breaches.push(`${all.length} targets are in the generation, expected ${targets}`);
   for (const target of all) {
     const instance = instanceOf(target);
     const found = stored.get(instance) ?? new Set();

@@ -27,7 +27,6 @@ import { isStored, type Outcome, outranks, type RankedOutcome } from "#/lib/mode
 import type { ReplicaReport } from "#/lib/model/report.ts";
 import { reportRows, type ScrapeFacts } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
-import type { Target } from "#/lib/model/target.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
 import type { PushResponse, ReachOrder } from "#/lib/wire/session.ts";
 import type { MachineClock, SimProcess } from "#/test/sim/process.ts";
@@ -416,11 +415,6 @@ export class Witness {
     }
     this.counts.accepted = accepted;
     this.counts.durable = durable;
-  }
-
-  /** Those in the part of the newest generation that the secondary took. */
-  targetsOf(secondary: string): readonly Target[] {
-    return (this.#taken.get(secondary)?.targets ?? []).map(({ target }) => target);
   }
 
   /** Of each instance, the slots that a global has a stored scrape of; what no secondary spooled is told as a violation. */
