@@ -10,6 +10,10 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
 import type { HttpFront, HttpServer } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
+import type { LedgerSource } from "#/lib/ledger/account.ts";
+import { LedgerBook } from "#/lib/ledger/book.ts";
+import { meterLedger } from "#/lib/ledger/meter.ts";
+import { registerLedger } from "#/lib/ledger/routes.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import { reportVersion } from "#/lib/model/report.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
@@ -65,6 +69,8 @@ export interface RunningGlobal {
   readonly httpAddress: string;
   /** What queries are answered from. */
   readonly source: SampleSource;
+  /** By data centre. */
+  readonly ledgers: ReadonlyMap<string, LedgerBook>;
   healthy(): string | undefined;
   ready(): string | undefined;
   close(): Promise<void>;
@@ -77,6 +83,12 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   const retentionMs = durationMs(topology.head_retention);
   const views = new Map(topology.datacenters.map((datacenter) => [datacenter.name, parts.hub(datacenter)]));
   const replicas = new Map<string, Replica>();
+  const ledgers = new Map(
+    topology.datacenters.map(({ name: datacenter }) => [
+      datacenter,
+      new LedgerBook({ datacenter, retentionMs: () => retentionMs }),
+    ]),
+  );
   const heard = new Map(topology.datacenters.map((datacenter) => [datacenter.name, heardOf(datacenter, clock)]));
   let wasConnected = false;
   const replaying = () => {
@@ -135,6 +147,13 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       }),
     }),
   );
+  const ledgerSources = [...ledgers].map(([datacenter, book]): LedgerSource => {
+    const isDark = () => states.look().datacenters.some((each) => each.name === datacenter && each.state === "dark");
+    return { book, present: () => ({ nowMs: clock.nowMs(), dark: isDark() }) };
+  });
+  for (const source of ledgerSources) meterLedger(source, metrics);
+  const asked = { server: name, incomplete: replaying, nowMs: () => clock.nowMs(), list: () => ledgerSources };
+  registerLedger(http.app, asked);
   const view = { topology, server: name, replicas, heard, incomplete: replaying };
   registerAssignedPages(http.app, assignedSourcesOf(view), clock);
   await parts.web(http.app);
@@ -150,6 +169,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       dir: join(parts.dataDir, "journal", datacenter.name),
       head,
       headRetentionMs: () => retentionMs,
+      book: ledgers.get(datacenter.name)!,
       disk: parts.disk,
       ...(parts.newDecoder && { newDecoder: parts.newDecoder }),
       clock,
@@ -185,7 +205,10 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
     for (const { words } of heard.values()) words.listen();
     states.look();
   });
-  const trim = clock.every(trimMs, () => head.trim(clock.nowMs() - retentionMs));
+  const trim = clock.every(trimMs, () => {
+    head.trim(clock.nowMs() - retentionMs);
+    for (const ledger of ledgers.values()) ledger.trim(clock.nowMs());
+  });
 
   function report(datacenter: string): void {
     const replica = replicas.get(datacenter);
@@ -218,6 +241,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   return {
     httpAddress,
     source: head,
+    ledgers,
     healthy: () => undefined,
     ready: readiness,
     close() {

@@ -7,6 +7,7 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { type BackChannel, LogError, type SegmentedLog } from "#/lib/commitlog/commitlog.ts";
 import type { HttpFront } from "#/lib/http/server.ts";
 import type { Disk } from "#/lib/journal/disk.ts";
+import { LedgerBook } from "#/lib/ledger/book.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { standingIn } from "#/lib/model/generation.ts";
@@ -43,7 +44,7 @@ import { registerSources } from "#/primary/sources.ts";
 import { Standings } from "#/primary/standing.ts";
 import { Unassigned } from "#/primary/unassigned.ts";
 import { reviewMs, Verdicts } from "#/primary/verdict.ts";
-import { assignedSourcesOf, heardByPair } from "#/primary/view.ts";
+import { assignedSourcesOf, heardByPair, serveLedger } from "#/primary/view.ts";
 import { reloaded } from "#/topology/reload.ts";
 import { addressOf, type Datacenter, durationMs, type Primary, type Topology } from "#/topology/schema.ts";
 
@@ -232,6 +233,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const view = { primary: primary.name, datacenter: () => datacenter, replica: () => replica, words, discovery };
   const incomplete = () => (replica ? undefined : replaying(primary.name));
   registerAssignedPages(http.app, assignedSourcesOf({ ...view, incomplete }), clock);
+  const ledger = new LedgerBook({ datacenter: datacenter.name, retentionMs });
+  serveLedger(ledger, { app: http.app, server: primary.name, incomplete, clock, metrics });
   registerSources(http.app, { primary: primary.name, datacenter: datacenter.name, lease, discovery, clock });
   const startedMs = clock.nowMs();
   const httpAddress = await http.start();
@@ -241,6 +244,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     dir: join(parts.dataDir, "journal"),
     head,
     headRetentionMs: retentionMs,
+    book: ledger,
     disk: parts.disk,
     clock,
     log,
@@ -333,6 +337,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   const reviewing = clock.every(reviewMs, () => verdicts.review());
   const trim = clock.every(trimMs, () => {
     head.trim(clock.nowMs() - retentionMs());
+    ledger.trim(clock.nowMs());
     safety.forgetFinished();
   });
 

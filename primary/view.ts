@@ -1,8 +1,15 @@
 // What a primary shows of its data centre: who scrapes what, by the newest generation that it read, and whom the pair hears.
 
+import type { FastifyInstance } from "fastify";
+import type { Clock } from "#/lib/clock/clock.ts";
+import type { LedgerSource } from "#/lib/ledger/account.ts";
+import type { LedgerBook } from "#/lib/ledger/book.ts";
+import { meterLedger } from "#/lib/ledger/meter.ts";
+import { registerLedger } from "#/lib/ledger/routes.ts";
 import { type AssignedSources, secondaryFacts } from "#/lib/page/assigned/source.ts";
 import type { HeardByPrimary, LastWords } from "#/lib/page/assigned/words.ts";
 import type { Replica } from "#/lib/replica/replica.ts";
+import type { Registry } from "#/lib/telemetry/registry.ts";
 import { type Priorities, unassignedReason } from "#/primary/assign.ts";
 import type { SafetyBook } from "#/primary/safety.ts";
 import { addressOf, type Datacenter } from "#/topology/schema.ts";
@@ -41,6 +48,24 @@ export function assignedSourcesOf(view: PrimaryView): AssignedSources {
       ];
     },
   };
+}
+
+/** What was due in its data centre, and what became of it. */
+export function serveLedger(
+  book: LedgerBook,
+  at: {
+    readonly app: FastifyInstance;
+    readonly server: string;
+    readonly incomplete: () => string | undefined;
+    readonly clock: Clock;
+    readonly metrics: Registry;
+  },
+): void {
+  const { app, clock, incomplete, metrics, server } = at;
+  const nowMs = () => clock.nowMs();
+  const source: LedgerSource = { book, present: () => ({ nowMs: nowMs(), dark: false }) };
+  meterLedger(source, metrics);
+  registerLedger(app, { server, incomplete, nowMs, list: () => [source] });
 }
 
 /** The streams that end at this primary, and what the other one's report said of its own. */

@@ -10,7 +10,7 @@ import type { Logger } from "#/lib/logger/logger.ts";
 import type { DroppedRange } from "#/lib/model/dropped.ts";
 import type { AssignedTarget, Generation } from "#/lib/model/generation.ts";
 import { type ReachVerdict, reachSampleMax, type Suspicion } from "#/lib/model/reach.ts";
-import type { Target } from "#/lib/model/target.ts";
+import { shardOf, type Target } from "#/lib/model/target.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { Compactor, type RunReason } from "#/secondary/compact.ts";
 import { type Asked, findLayout, type LayoutShare, type SelectionPart, selectPart } from "#/secondary/page/view.ts";
@@ -75,11 +75,6 @@ export type StartShards = (parts: Omit<ShardParts, "shard">) => readonly Shard[]
 /** All targets in one shard, in this thread. */
 export function oneShard(scraping: ScrapingParts): StartShards {
   return (parts) => [startShard({ ...parts, shard: 0 }, scraping)];
-}
-
-/** The shard of a target: from digits of its id that decide neither its phase nor its keyframes. */
-export function shardOf(id: string, shards: number): number {
-  return Number.parseInt(id.slice(28), 16) % shards;
 }
 
 /** A generation in as many parts as there are shards. */

@@ -28,3 +28,8 @@ export interface LogEntry {
   readonly origin: string;
   readonly payload: Uint8Array;
 }
+
+/** For a log line. */
+export function entryName({ position, kind, origin }: LogEntry): string {
+  return `${position.stream} entry ${position.sequence} (${kind} of ${origin})`;
+}

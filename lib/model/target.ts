@@ -90,5 +90,10 @@ export function slotAt(target: Pick<Target, "id" | "intervalMs">, timeMs: number
   return Math.floor((timeMs - phaseMs(target.id, target.intervalMs)) / target.intervalMs);
 }
 
+/** The shard of a secondary that scrapes it: from digits of its id that decide neither its phase nor its keyframes. */
+export function shardOf(id: string, shards: number): number {
+  return Number.parseInt(id.slice(28), 16) % shards;
+}
+
 /** A scrape that began this close to its slot carries the slot's time, so that series of one target are evenly spaced. */
 export const slotToleranceMs = 10;

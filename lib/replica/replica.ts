@@ -18,7 +18,7 @@ import type { Generation } from "#/lib/model/generation.ts";
 import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
 import type { GenerationSummary } from "#/lib/model/history.ts";
 import type { RunId, Watermark } from "#/lib/model/identity.ts";
-import type { LogEntry, LogKind, LogPosition } from "#/lib/model/log.ts";
+import { type LogEntry, type LogKind, type LogPosition, entryName as nameOf } from "#/lib/model/log.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import { DroppedRanges, type ToldRange } from "#/lib/replica/dropped.ts";
@@ -36,7 +36,7 @@ import {
 } from "#/lib/replica/record.ts";
 import type { ReplicaRun } from "#/lib/replica/run.ts";
 import { ReplicaRuns } from "#/lib/replica/runs.ts";
-import type { ReceivedHeartbeat, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
+import type { ReceivedHeartbeat, ReplicaBook, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import { countPresent } from "#/lib/store/chunk.ts";
 import type { Head } from "#/lib/store/head.ts";
@@ -67,6 +67,8 @@ export interface ReplicaOptions {
   readonly head: Head;
   /** What the head keeps; the journal keeps a little more. */
   readonly headRetentionMs: () => number;
+  /** Hears what is read, also what is replayed. */
+  readonly book?: ReplicaBook;
   readonly disk: Disk;
   /** A RunDecoder when absent. */
   readonly newDecoder?: NewDecoder;
@@ -327,7 +329,7 @@ export class Replica {
     this.#position = checkpoint.position;
     if (checkpoint.position) this.#reach(checkpoint.position);
     this.#joiningUntilMs = checkpoint.joiningUntilMs;
-    for (const range of checkpoint.dropped) this.#dropped.take(range);
+    for (const range of checkpoint.dropped) if (this.#dropped.take(range)) this.#options.book?.dropped(range);
     this.#runs.restore(this.#options.datacenter, checkpoint.runs);
     if (checkpoint.generation) this.#onTaken(checkpoint.generation, this.#generations.restore(checkpoint.generation));
   }
@@ -374,6 +376,7 @@ export class Replica {
   /** What an entry means, new or replayed. Nothing in it may throw for what is in the entry. */
   #apply(entry: LogEntry, place: JournalPlace): Promise<void> | undefined {
     this.#position = entry.position;
+    this.#options.book?.read(entry.position);
     if (this.#replaying) this.#reach(entry.position);
     switch (entry.kind) {
       case "batch":
@@ -430,6 +433,7 @@ export class Replica {
         metrics.add("heliograph_replica_unreadable_scrapes_total", decoded.unreadable, this.#label);
       }
       this.#samplesThisTurn += decoded.samples;
+      this.#options.book?.batch(decoded.header, decoded.unreadable);
       for (const range of decoded.dropped) this.#onTold({ ...range, secondary });
     } catch (error) {
       if (!(error instanceof BadBatch)) throw error;
@@ -442,6 +446,7 @@ export class Replica {
 
   #onTold(range: ToldRange): void {
     if (!this.#dropped.take(range)) return;
+    this.#options.book?.dropped(range);
     const { bootEpoch, from, reason, run, secondary, shard, until } = range;
     this.#toldRuns.push({ datacenter: this.#options.datacenter, secondary, bootEpoch, shard, run });
     if (this.#replaying) return;
@@ -454,6 +459,7 @@ export class Replica {
   /** Returns the number of samples that the head did not have. */
   #takeScrape(scrape: Scrape, secondary: string): number {
     this.#layouts.add(scrape.layout);
+    this.#options.book?.scrape(scrape);
     const samples = countPresent(scrape.values, scrape.layout.rows.length);
     if (this.#targetIds?.has(scrape.target.id) !== false) this.#outcomes.take(scrape, { samples, secondary });
     const outcome = this.#options.head.append(scrape, samples);
@@ -464,6 +470,7 @@ export class Replica {
     if (taken.outcome === "refused") this.#refused(taken.code, `${nameOf(entry)}: ${taken.message}`);
     if (taken.outcome !== "taken") return;
     const { generation, previous } = taken;
+    this.#options.book?.generation(generation);
     this.#targetIds = new Set(generation.targets.map(({ target }) => target.id));
     if (previous) {
       const ended = previous.targets.map(({ target }) => target.id).filter((id) => !this.#targetIds!.has(id));
@@ -502,6 +509,7 @@ export class Replica {
     // A log that is read again from its start must not make the present look older than it was known to be.
     if (payload.sentMs <= (this.#heartbeatSentMs.get(entry.origin) ?? Number.NEGATIVE_INFINITY)) return;
     this.#heartbeatSentMs.set(entry.origin, payload.sentMs);
+    this.#options.book?.heartbeat(payload);
     if (payload.sentMs > (this.#lastHeartbeat?.sentMs ?? Number.NEGATIVE_INFINITY)) this.#lastHeartbeat = heartbeat;
     if (!this.#replaying) for (const callback of this.#heartbeatCallbacks) callback(heartbeat);
   }
@@ -588,8 +596,4 @@ function headerOf(batch: Uint8Array): BatchHeader | BadBatch {
     if (error instanceof BadBatch) return error;
     throw error;
   }
-}
-
-function nameOf({ position, kind, origin }: LogEntry): string {
-  return `${position.stream} entry ${position.sequence} (${kind} of ${origin})`;
 }

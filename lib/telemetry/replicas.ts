@@ -174,4 +174,22 @@ export const replicaMetrics = {
     labels: [],
     help: "Slots that came twice (two owners at a handover); one outcome was kept.",
   },
+  heliograph_ledger_slots: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter", "outcome"],
+    help: "What became of the slots that were due in the last settled hour: stored, partial, failed, missed, dropped, superseded, in_flight, unassigned, lost, dark or unexplained. Together they are all that were due.",
+  },
+  heliograph_ledger_unexplained_slots: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Of the last settled hour, slots without an outcome that nothing accounts for: it must be 0.",
+  },
+  heliograph_ledger_bytes: {
+    type: "gauge",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Memory of the slots' outcomes: a byte a slot.",
+  },
 } as const satisfies Readonly<Record<string, MetricDeclaration>>;

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import t from "tap";
 
 import { silentLogger } from "#/lib/logger/logger.ts";
+import { shardOf } from "#/lib/model/target.ts";
 import { servePrimary } from "#/lib/wire/grpc.ts";
-import { shardOf } from "#/secondary/shard.ts";
 import { startTier } from "#/test/support/heliograph.ts";
 import { MemoryLog, MemoryPrimary } from "#/test/support/memory-primary.ts";
 import { freePort } from "#/test/support/port.ts";

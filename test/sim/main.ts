@@ -19,7 +19,6 @@ const hoursForAllFaults = 20;
 /** What DESIGN.md promises and the code does not keep yet, so that the simulator does not ask for it. */
 const notPromisedYet = [
   "a replica fills a hole that its peer could fill (global asks for ranges: the acknowledgement issue)",
-  "every due slot has an accounted outcome (ledger and coverage: the acknowledgement issue)",
 ];
 
 const { values } = parseArgs({

@@ -81,10 +81,13 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 }
 
 async function look(world: World, options: Parameters<World["witness"]["look"]>[2]): Promise<void> {
-  for (const { name, ready, source, tier } of world.machines) {
+  for (const { clock, ledgers, name, ready, source, tier } of world.machines) {
     if (tier !== "global") continue;
-    if (source && ready()) await world.witness.look(name, source, options);
-    else if (options.atTheEnd)
+    if (source && ready()) {
+      await world.witness.look(name, source, options);
+      if (!options.atTheEnd || !ledgers) continue;
+      await world.witness.audit(name, source, { ledgers: ledgers.values(), nowMs: clock.nowMs() });
+    } else if (options.atTheEnd)
       world.witness.violated("accepted_lost", `${name} does not answer after everything healed`);
   }
 }

@@ -20,6 +20,7 @@ import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
 import { decodeGeneration, type GenerationHeader, readGenerationHeader } from "#/lib/codec/generation.ts";
 import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
+import type { LedgerBook } from "#/lib/ledger/book.ts";
 import { type Generation, isNewer } from "#/lib/model/generation.ts";
 import { batchKey, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
 import type { LogEntry, LogPosition } from "#/lib/model/log.ts";
@@ -29,6 +30,7 @@ import { reportRows, type ScrapeFacts } from "#/lib/model/scrape.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
 import type { PushResponse, ReachOrder } from "#/lib/wire/session.ts";
+import { LedgerAudit } from "#/test/sim/audit.ts";
 import type { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
 import { type SimTargets, type TargetsCut, timeRow } from "#/test/sim/targets.ts";
@@ -98,9 +100,10 @@ const reports = new Set<string>(reportRows);
 
 export class Witness {
   readonly violations: Violation[] = [];
-  readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0 };
+  readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0, slots: 0 };
   /** Of each secondary that was started, the present boot epoch. */
   readonly #epochs = new Map<string, number>();
+  readonly #audit = new LedgerAudit();
   readonly #targets: SimTargets;
   readonly #scheduler: Scheduler;
   readonly #primaries: (datacenter: string) => number;
@@ -164,6 +167,7 @@ export class Witness {
       run.decoder.decode(value, ({ target, facts, layout, values }) => {
         const instance = target.labels.find(([name]) => name === "instance")![1];
         count(this.#outcomes, secondary, facts.outcome);
+        this.#audit.told(instance, facts, { run: runKey(header), sequence: header.sequence });
         if (facts.outcome === "failed_connect" || facts.outcome === "failed_timeout") {
           this.#toldFailed(machine, instance, facts);
         }
@@ -415,6 +419,24 @@ export class Witness {
     }
     this.counts.accepted = accepted;
     this.counts.durable = durable;
+  }
+
+  /** A global's ledgers, at the end: see audit.ts. */
+  async audit(
+    name: string,
+    source: SampleSource,
+    options: { readonly ledgers: Iterable<LedgerBook>; readonly nowMs: number },
+  ): Promise<void> {
+    const stored = await this.slotsAt(name, source);
+    const isOwed = (key: string, sequence: number) => {
+      const { appended, durable, owed, owedSealed } = this.#runs.get(key)!;
+      return sequence <= durable || sequence <= owedSealed || (sequence <= owed && appended.has(sequence));
+    };
+    const violated = (code: string, message: string) => this.violated(code, message);
+    for (const ledger of options.ledgers) {
+      const { slots } = this.#audit.check(name, ledger, { nowMs: options.nowMs, stored, isOwed, violated });
+      this.counts.slots += slots;
+    }
   }
 
   /** Of each instance, the slots that a global has a stored scrape of; what no secondary spooled is told as a violation. */

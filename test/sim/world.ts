@@ -11,6 +11,7 @@ import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
 import { openHubLog } from "#/lib/commitlog/hub.ts";
 import { connectTwin, joinTwins } from "#/lib/commitlog/twin.ts";
 import type { HttpFront, HttpServer } from "#/lib/http/server.ts";
+import type { LedgerBook } from "#/lib/ledger/book.ts";
 import { type Logger, silentLogger } from "#/lib/logger/logger.ts";
 import type { SampleSource } from "#/lib/model/source.ts";
 import { openLeaseStore } from "#/lib/pair/kv.ts";
@@ -62,6 +63,8 @@ export interface Machine {
   starts: number;
   retry: Handle | undefined;
   source: SampleSource | undefined;
+  /** By data centre, of a global that runs. */
+  ledgers: ReadonlyMap<string, LedgerBook> | undefined;
   /** While it is a primary that runs. */
   primary: RunningPrimary | undefined;
   ready: () => boolean;
@@ -149,6 +152,7 @@ export class World {
       starts: 0,
       retry: undefined,
       source: undefined,
+      ledgers: undefined,
       primary: undefined,
       ready: () => false,
     });
@@ -184,6 +188,7 @@ export class World {
     machine.ready = () => false;
     machine.running = undefined;
     machine.source = undefined;
+    machine.ledgers = undefined;
     machine.primary = undefined;
     const begun = this.#begin(machine, process);
     const keep = (running: { close(): Promise<void> }) => {
@@ -201,6 +206,7 @@ export class World {
   kill(machine: Machine): void {
     machine.process?.kill();
     machine.source = undefined;
+    machine.ledgers = undefined;
     machine.primary = undefined;
     machine.running = undefined;
     machine.ready = () => false;
@@ -387,6 +393,7 @@ export class World {
       }),
     );
     machine.source = running.source;
+    machine.ledgers = running.ledgers;
     machine.ready = () => running.ready() === undefined;
     return running;
   }

@@ -20,7 +20,7 @@ export const floors: readonly (readonly string[])[] = [
   ["lib/model", "lib/telemetry", "lib/supervision"],
   ["lib/codec", "proto"],
   ["lib/journal", "lib/store", "lib/blob", "lib/http", "lib/page", "lib/wire", "lib/promql"],
-  ["lib/commitlog", "lib/pair", "lib/query", "lib/alerting", "lib/replica", "topology"],
+  ["lib/commitlog", "lib/pair", "lib/query", "lib/alerting", "lib/ledger", "lib/replica", "topology"],
   ["secondary", "primary", "global"],
   ["cli"],
   // Tests look into every room, and nothing looks into them.
