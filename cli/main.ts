@@ -16,6 +16,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   "sources confirm": async () => (await import("#/cli/sources/command.ts")).confirm,
   targets: async () => (await import("#/cli/targets/command.ts")).targets,
   generations: async () => (await import("#/cli/generations/command.ts")).generations,
+  ledger: async () => (await import("#/cli/ledger/command.ts")).ledger,
+  "ledger why": async () => (await import("#/cli/ledger/command.ts")).why,
   "topology check": async () => (await import("#/cli/topology/command.ts")).check,
   "topology nats": async () => (await import("#/cli/topology/command.ts")).nats,
   "topology schema": async () => (await import("#/cli/topology/command.ts")).schema,

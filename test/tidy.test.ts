@@ -181,7 +181,19 @@ async function readTree(): Promise<Map<string, string>> {
     const text = await readFile(join(root, path), "utf8").catch(() => undefined);
     if (text !== undefined) tree.set(path, text);
   }
-  for (const dir of ["bin", "cli", "docs", "global", "lib", "primary", "proto", "secondary", "test", "topology"]) {
+  for (const dir of [
+    "bin",
+    "cli",
+    "docs",
+    "global",
+    "lib",
+    "primary",
+    "proto",
+    "rules",
+    "secondary",
+    "test",
+    "topology",
+  ]) {
     for (const [path, text] of await readAll(join(root, dir), root)) tree.set(path, text);
   }
   return tree;

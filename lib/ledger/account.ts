@@ -4,6 +4,8 @@ import { setImmediate } from "node:timers/promises";
 import { minuteMs } from "#/lib/bytes/units.ts";
 import type { LedgerBook, Present } from "#/lib/ledger/book.ts";
 import { categoryOf, causes, reasonOf, Tally } from "#/lib/ledger/cause.ts";
+import { nobody } from "#/lib/ledger/due.ts";
+import { compareText } from "#/lib/model/labels.ts";
 import { timeText } from "#/lib/page/text.ts";
 
 /** What a book is asked with, where it is kept. */
@@ -136,8 +138,12 @@ async function* parts(
   }
 }
 
+/** By name, nobody last. */
 function sorted(book: LedgerBook, tallies: ReadonlyMap<number, Tally>): readonly (readonly [number, Tally])[] {
-  return [...tallies].sort(([a], [b]) => (book.due.nameOf(a) < book.due.nameOf(b) ? -1 : 1));
+  const nameOf = (owner: number) => book.due.nameOf(owner);
+  return [...tallies].sort(
+    ([a], [b]) => Number(a === nobody) - Number(b === nobody) || compareText(nameOf(a), nameOf(b)),
+  );
 }
 
 export function termsOf(tally: Tally): LedgerTerms {

@@ -273,7 +273,7 @@ export class LedgerBook {
     const closed = (cause: Cause, missing?: Missing) => ({ cause, missing });
     if (owner === nobody) return closed("unassigned");
     if (timeMs > nowMs - settleMs) return closed("recent");
-    if (timeMs > this.#logMs - settleMs) return closed(dark ? "dark" : "lag");
+    if (timeMs > this.#logMs + beatMsMax - settleMs) return closed(dark ? "dark" : "lag");
     const name = this.#due.nameOf(owner);
     const { id, intervalMs } = this.#due.target(row)!;
     const reign = this.#due.reignAt(timeMs)!;
