@@ -307,6 +307,7 @@ export class LedgerBook {
       case "hole":
       case "unreadable":
       case "asleep":
+      case "unheard":
         return { cause, missing };
       case "full":
       case "age":

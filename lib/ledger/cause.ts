@@ -6,10 +6,11 @@ import { type Outcome, outcomes } from "#/lib/model/outcome.ts";
 /**
  * Without an outcome. `recent`: younger than the settle time. `backlog`: its owner lives and has not told of it yet, or what it
  * told waits in its spool. `lag`: the log was not read up to there yet. `dead`: its owner was not running or not heard then.
- * `asleep`: its owner's machine stood still, or its clock leapt, for more slots than are told. `unassigned`: nobody had room. `dropped_…`: a
- * secondary let it go, and said why. `hole`: batches are missing here. `unreadable`: a batch is here that refers to missing ones.
- * `unknown_generation`: its owner scraped by a generation that never came here. `dark`: nothing can be heard of the whole data
- * centre, and what was due is supposed from its last generation. `unexplained`: none of these, which must not be.
+ * `asleep`: its owner's machine stood still, or its clock leapt, for more slots than are told. `unheard`: its owner never scraped by
+ * that generation, only by one before and one after it. `unassigned`: nobody had room. `dropped_…`: a secondary let it go, and said
+ * why. `hole`: batches are missing here. `unreadable`: a batch is here that refers to missing ones. `unknown_generation`: its owner
+ * scraped by a generation that never came here. `dark`: nothing can be heard of the whole data centre, and what was due is supposed
+ * from its last generation. `unexplained`: none of these, which must not be.
  */
 export const closings = [
   "recent",
@@ -17,6 +18,7 @@ export const closings = [
   "lag",
   "dead",
   "asleep",
+  "unheard",
   "unassigned",
   "dropped_full",
   "dropped_age",
@@ -57,6 +59,7 @@ const closingCategories: Readonly<Record<Closing, Category>> = {
   lag: "in_flight",
   dead: "missed",
   asleep: "missed",
+  unheard: "missed",
   unassigned: "unassigned",
   dropped_full: "dropped",
   dropped_age: "dropped",

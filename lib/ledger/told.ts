@@ -22,6 +22,8 @@ const leapsMax = 256;
 const earlyMs = 10;
 
 const droppedMax = 4096;
+/** Of a start's generations: hours of one that changes with every batch. */
+const generationsMax = 16_384;
 /** A hole makes the batches of ten minutes unreadable at most, one a second. */
 const unreadableMax = 1024;
 
@@ -50,7 +52,7 @@ export type Standing =
   | {
       readonly state: "passed";
       readonly by: number;
-      readonly cause?: "hole" | "unreadable" | "tail" | "asleep" | DropReason;
+      readonly cause?: "hole" | "unreadable" | "tail" | "asleep" | "unheard" | DropReason;
       readonly missing?: Missing;
     };
 
@@ -93,6 +95,8 @@ interface Epoch {
   /** A number is given in seconds of the secondary's clock. */
   readonly bornMs: number;
   readonly shards: (Shard | undefined)[];
+  /** Numbers of those that it scraped by, as far as its batches say. */
+  readonly generations: Set<number>;
 }
 
 interface Secondary {
@@ -117,6 +121,8 @@ export class ToldBook {
     if (!isNewest || header.createdMs < secondary.newestMs - lateMsMin) secondary.drainedMs = logMs;
     secondary.newestMs = Math.max(secondary.newestMs, header.createdMs);
     if (header.run === 1 && header.sequence === 1) shard.beganMs = header.watermarkMs;
+    epoch.generations.add(header.generation);
+    if (epoch.generations.size > generationsMax) epoch.generations.delete(epoch.generations.keys().next().value!);
     const run = runOf(shard, header.run);
     const beforeMs = addTo(run.stretches, header);
     shard.windows = undefined;
@@ -175,7 +181,7 @@ export class ToldBook {
     const leap = shard.leaps.find(({ fromMs, untilMs }) => fromMs <= timeMs && timeMs < untilMs);
     if (leap && timeMs < leap.untilMs - (slotsToldMax - 1) * slot.intervalMs)
       return { state: "passed", by, cause: "asleep" };
-    return { state: "passed", by };
+    return epoch.generations.has(slot.generation) ? { state: "passed", by } : { state: "passed", by, cause: "unheard" };
   }
 
   /** Forgets what ended before. */
@@ -220,7 +226,12 @@ function epochOf(secondary: Secondary, { bootEpoch, watermarkMs }: BatchHeader, 
   const known = epochs[at - 1];
   if (known?.bootEpoch === bootEpoch) return known;
   // Where the clock had been ahead at an earlier start, the number is only one more than before.
-  const epoch = { bootEpoch, bornMs: Math.min(watermarkMs, bootEpoch * secondMs), shards: [] };
+  const epoch = {
+    bootEpoch,
+    bornMs: Math.min(watermarkMs, bootEpoch * secondMs),
+    shards: [],
+    generations: new Set<number>(),
+  };
   epochs.splice(at, 0, epoch);
   secondary.drainedMs = logMs;
   return epoch;

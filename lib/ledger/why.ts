@@ -124,6 +124,8 @@ function closedText(cause: Closing, owner: string, missing: Missing | undefined)
       return `${owner} was not running or not heard then, so it counts as missed`;
     case "asleep":
       return `${owner}'s machine stood still or its clock leapt for longer than is told slot by slot, so it counts as missed`;
+    case "unheard":
+      return `${owner} did not hear of that generation before another took its place, so it counts as missed`;
     case "unassigned":
       return "no living secondary had room for it";
     case "dropped_full":

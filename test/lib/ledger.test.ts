@@ -239,6 +239,23 @@ t.test("slots that a sleeping machine did not tell one by one are missed", (t) =
   t.end();
 });
 
+t.test("slots of a generation that their owner never heard of are missed", (t) => {
+  const feed = new Feed();
+  feed.tell(0);
+  feed.batch(1);
+  feed.generation([target], { number: 2, validFromMs: at(2) });
+  feed.generation([target], { number: 3, owner: "s2", validFromMs: at(4) });
+  feed.batch(6, { generation: 3 });
+  feed.pass(at(6) + settleMs, "s1");
+  t.same(
+    [1, 2, 3].map((n) => feed.cause(n)),
+    ["unexplained", "unheard", "unheard"],
+  );
+  feed.batch(7, { generation: 2 });
+  t.equal(feed.cause(2), "unexplained", "it did hear of it");
+  t.end();
+});
+
 t.test("what is older than the ledger goes is forgotten, and its rows are used again", async (t) => {
   const feed = new Feed();
   for (let n = 0; n < 6; n++) feed.tell(n);
