@@ -116,6 +116,8 @@ export class Witness {
     global: new Map<string, Map<string, number>>(),
   };
   readonly #tokens = new Map<string, Holder>();
+  /** `secondary instance`, of what was told as failed last. */
+  readonly #failing = new Set<string>();
   readonly #written = new Map<string, GenerationHeader>();
   readonly #taken = new Map<string, Generation>();
   readonly #readers = new Map<string, Reader>();
@@ -168,10 +170,14 @@ export class Witness {
         const instance = target.labels.find(([name]) => name === "instance")![1];
         count(this.#outcomes, secondary, facts.outcome);
         this.#audit.told(instance, facts, { run: runKey(header), sequence: header.sequence });
+        const way = `${secondary} ${instance}`;
         if (facts.outcome === "failed_connect" || facts.outcome === "failed_timeout") {
-          this.#toldFailed(machine, instance, facts);
+          // That a target still fails which was told as failed before, because nobody could judge then, is no news.
+          if (!this.#failing.has(way)) this.#toldFailed(machine, instance, facts);
+          this.#failing.add(way);
         }
         if (!isStored(facts.outcome)) return;
+        this.#failing.delete(way);
         const { timestampMs, slot, generation, outcome } = facts;
         const bodyMs = values[layout.rows.findIndex(({ name }) => name === timeRow)]!;
         scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, batch: batchKey(header) });
