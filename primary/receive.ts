@@ -14,6 +14,7 @@ import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type PushRequest, type PushResponse, type Session, WireError } from "#/lib/wire/session.ts";
+import { Drains } from "#/primary/drains.ts";
 import type { KnownRun, Safety, SafetyBook } from "#/primary/safety.ts";
 
 /** Batches a secondary may have on their way: at 1 MiB each, what a stream can make a primary hold. */
@@ -54,10 +55,14 @@ interface Connection {
 export class Receiver {
   readonly #parts: ReceiverParts;
   readonly #connections = new Map<string, Connection>();
+  readonly #drains: Drains;
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
+    this.#drains = new Drains(parts.clock);
     parts.metrics.onCollect(() => {
+      parts.metrics.set("heliograph_primary_drains", this.#drains.admitted, { state: "admitted" });
+      parts.metrics.set("heliograph_primary_drains", this.#drains.waiting, { state: "waiting" });
       parts.metrics.set("heliograph_primary_connected_secondaries", this.#connections.size);
     });
   }
@@ -103,12 +108,14 @@ export class Receiver {
               nowMs: Math.round(clock.nowMs()),
               softwareVersion: version,
               keepAliveMs: Math.round(this.#parts.keepAliveMs()),
+              admitsDrains: true,
             },
           });
           for (const known of safety.runsOf(connection.secondary)) await this.#acknowledge(connection, known);
           continue;
         }
         this.#heard(connection);
+        if (request.backlog) this.#tellDrains(this.#drains.said(connection.secondary, request.backlog.batches));
         if (!request.batch || request.batch.length === 0) continue;
         metrics.add("heliograph_primary_received_bytes_total", request.batch.length);
         connection.taking = true;
@@ -120,6 +127,7 @@ export class Receiver {
     } finally {
       if (connection && this.#isServed(connection)) {
         this.#connections.delete(connection.secondary);
+        this.#tellDrains(this.#drains.gone(connection.secondary));
         log.info({ secondary: connection.secondary }, "A secondary's stream ended.");
       }
     }
@@ -133,6 +141,13 @@ export class Receiver {
         // A stream that broke ends in `serve`; here its silence is enough.
         await this.#acknowledge(connection, known).catch(() => connection.session.close());
       }
+    }
+  }
+
+  #tellDrains(changes: ReadonlyMap<string, boolean>): void {
+    for (const [secondary, admitted] of changes) {
+      const session = this.#connections.get(secondary)?.session;
+      session?.send({ drain: { admitted } }).catch(() => session.close());
     }
   }
 

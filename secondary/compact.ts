@@ -95,24 +95,22 @@ export class Compactor {
   }
 
   flush(): void {
-    if (this.#encoder.pendingScrapes === 0) return;
+    // What the sink wants told is for the next time.
+    let dropped = this.#dropped;
+    this.#dropped = [];
+    if (this.#encoder.pendingScrapes === 0 && dropped.length === 0) return;
     const { watermarkMs, generation } = this.#progress();
     for (;;) {
       const beganMs = this.#clock.monotonicMs();
-      const batch = this.#encoder.flush({
-        nowMs: this.#clock.nowMs(),
-        watermarkMs,
-        generation,
-        dropped: this.#dropped,
-      });
+      const batch = this.#encoder.flush({ nowMs: this.#clock.nowMs(), watermarkMs, generation, dropped });
       this.#compressSeconds?.add((this.#clock.monotonicMs() - beganMs) / 1000);
       if (!batch) return;
-      this.#dropped = [];
+      dropped = [];
       this.#sink(batch);
     }
   }
 
-  /** The next batch is to tell of these, and of nothing that it was told before. */
+  /** The next batch is to tell of these, and of nothing that it was told before; one comes, also without scrapes. */
   tell(dropped: readonly DroppedRange[]): void {
     this.#dropped = dropped;
   }

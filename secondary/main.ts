@@ -56,6 +56,7 @@ async function start(context: ProcessContext): Promise<Service> {
     }),
     spoolBytesMax: sizeBytes(secondary.spool_bytes_max),
     spoolAgeMsMax: durationMs(secondary.spool_age_max),
+    drainBytesPerSecond: sizeBytes(secondary.backlog_rate_max),
     onAssignment: assignmentKeeper(dataDir, log),
   });
 }

@@ -2,6 +2,8 @@
 // and within a run in order.
 //
 // The primary answers with three watermarks a run. `accepted` opens the window for more; `held` and `durable` go to the spool.
+// While the present has nothing to send the backlog goes, some of it at a time (drain.ts).
+//
 // Nothing is remembered across sessions but what is durable: a new session begins where the primary says it is, and sends again
 // what it does not vouch for. A batch sent twice is kept once, so a lost answer costs only bytes.
 
@@ -16,6 +18,7 @@ import { batchKey } from "#/lib/model/identity.ts";
 import type { Counter, HistogramSeries, Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
 import { type PrimaryClient, type PushResponse, WireError } from "#/lib/wire/session.ts";
+import { backlogSaidEveryMs, DrainPace, drainBytesPerSecond } from "#/secondary/drain.ts";
 import { observeSince, type SpooledRun } from "#/secondary/spool/run.ts";
 import type { Spool } from "#/secondary/spool.ts";
 
@@ -50,6 +53,7 @@ export class Pusher {
   readonly #onBacklog: () => void;
   readonly #onRefused: (shard: number) => void;
   readonly #meter: PushMeter;
+  readonly #drainBytesPerSecond: number;
   #session: PushSession | undefined;
   /** Since when some batch of this boot epoch waits for acceptance; undefined while none does. */
   #waitingSinceMs: number | undefined;
@@ -64,6 +68,8 @@ export class Pusher {
     readonly metrics: Registry;
     readonly onBacklog: () => void;
     readonly onRefused: (shard: number) => void;
+    /** Of a backlog; the usual rate when absent. */
+    readonly drainBytesPerSecond?: number;
   }) {
     this.#secondary = { datacenter: options.datacenter, name: options.secondary };
     this.#spool = options.spool;
@@ -72,6 +78,7 @@ export class Pusher {
     this.#onBacklog = options.onBacklog;
     this.#onRefused = options.onRefused;
     this.#meter = pushMeter(options.metrics);
+    this.#drainBytesPerSecond = options.drainBytesPerSecond ?? drainBytesPerSecond;
     options.metrics.onCollect(() => {
       options.metrics.set("heliograph_secondary_push_connected", this.connected ? 1 : 0);
     });
@@ -110,6 +117,7 @@ export class Pusher {
       onAccepted: () => this.#accepted(),
       onRefused: this.#onRefused,
       meter: this.#meter,
+      drain: new DrainPace(this.#drainBytesPerSecond),
     });
     this.#session = session;
     try {
@@ -129,6 +137,7 @@ export class Pusher {
     if (this.#waitingSinceMs === undefined || nowMs - this.#waitingSinceMs <= backlogMsMin) return;
     this.#waitingSinceMs = nowMs;
     this.#onBacklog();
+    this.#spool.endRuns();
   }
 }
 
@@ -146,6 +155,11 @@ class PushSession {
   #keepingAlive = false;
   #keepAliveMs = keepAliveMsMax;
   #watch: Timer | undefined;
+  /** The primary wants to hear of the backlog. */
+  #tellsBacklog = false;
+  #backlogSaid = 0;
+  #backlogSaidMs = Number.NEGATIVE_INFINITY;
+  #drainTimer: Timer | undefined;
   welcomed = false;
 
   constructor(parts: SessionParts) {
@@ -171,6 +185,7 @@ class PushSession {
     const look = () => {
       const nowMs = clock.monotonicMs();
       this.#keepAlive(stream);
+      this.#sayBacklog(stream);
       if (!this.welcomed && nowMs - beganMs > welcomeMsMax) {
         stuck.reject(new WireError("unavailable", `no welcome within ${welcomeMsMax / secondMs} s`));
       } else if (this.#onTheirWay.length > 0 && nowMs - this.#movedMs > acceptanceMsMax) {
@@ -190,6 +205,7 @@ class PushSession {
       if (!signal.aborted) throw error;
     } finally {
       this.#watch?.cancel();
+      this.#drainTimer?.cancel();
       forget();
       life.over();
       stream.close();
@@ -208,18 +224,24 @@ class PushSession {
           onKeepAlive();
         }
         this.#window = Math.min(Math.max(1, windowBatches), windowBatchesMax);
+        this.#tellsBacklog = response.welcome.admitsDrains;
+        this.#parts.drain.admit(!this.#tellsBacklog, this.#parts.clock.monotonicMs());
         this.welcomed = true;
         this.#parts.onWelcome(primary);
         this.wake();
       }
       if (response.ack) this.#acknowledged(response.ack);
+      if (response.drain) {
+        this.#parts.drain.admit(response.drain.admitted, this.#parts.clock.monotonicMs());
+        this.wake();
+      }
       if (response.refusal) this.#refused(response.refusal);
     }
     throw new WireError("broken", "the primary ended the stream");
   }
 
   async #write(stream: Stream, signal: AbortSignal): Promise<void> {
-    const { clock, meter, secondary, spool } = this.#parts;
+    const { clock, drain, meter, secondary, spool } = this.#parts;
     await stream.send({
       hello: {
         datacenter: secondary.datacenter,
@@ -232,7 +254,7 @@ class PushSession {
     while (!this.welcomed && !signal.aborted) await this.#woken();
     await clock.sleep(acknowledgementsAwaitedMs, signal);
     while (!signal.aborted) {
-      const place = this.#onTheirWay.length < this.#window ? this.#next() : undefined;
+      const place = this.#onTheirWay.length < this.#window ? this.#allowed(this.#next()) : undefined;
       if (!place) {
         await this.#woken();
         continue;
@@ -245,9 +267,49 @@ class PushSession {
       if (bytes) {
         meter.batches.add(1);
         meter.bytes.add(bytes.length);
+        if (!spool.isNewest(place.spooled)) {
+          meter.backlogBytes.add(bytes.length);
+          drain.sent(bytes.length, clock.monotonicMs());
+        }
         await stream.send({ batch: bytes as Buffer });
       } else this.#onTheirWay = this.#onTheirWay.filter((other) => other !== place);
     }
+  }
+
+  /** That batch, unless it is of a backlog that has to wait; then `wake` comes in time. */
+  #allowed(place: BatchPlace | undefined): BatchPlace | undefined {
+    const { clock, drain, spool } = this.#parts;
+    if (!place || spool.isNewest(place.spooled)) return place;
+    const drained = this.#onTheirWay.filter(({ spooled }) => !spool.isNewest(spooled)).length;
+    if (drained >= drain.onTheirWayMax(this.#window)) return undefined;
+    const waitMs = drain.dueMs - clock.monotonicMs();
+    if (waitMs <= 0) return place;
+    this.#drainTimer?.cancel();
+    this.#drainTimer = clock.after(waitMs, () => this.wake());
+    return undefined;
+  }
+
+  #sayBacklog(stream: Stream): void {
+    if (!this.#tellsBacklog) return;
+    const nowMs = this.#parts.clock.monotonicMs();
+    const batches = this.#backlog();
+    if (batches === 0 ? this.#backlogSaid === 0 : nowMs - this.#backlogSaidMs < backlogSaidEveryMs) return;
+    this.#backlogSaid = batches;
+    this.#backlogSaidMs = nowMs;
+    // Reading from the same stream fails too, and says why.
+    stream.send({ backlog: { batches } }).catch(() => {});
+  }
+
+  /** Batches of earlier runs that were not accepted on this stream. */
+  #backlog(): number {
+    const { spool } = this.#parts;
+    let batches = 0;
+    for (const spooled of spool.runs()) {
+      if (spool.isNewest(spooled)) continue;
+      const accepted = this.#cursors.get(spooled)?.accepted ?? 0;
+      batches += Math.max(0, spooled.last - Math.max(accepted, spooled.first - 1));
+    }
+    return batches;
   }
 
   /** An empty batch means only that we live: a secondary with nothing to send must not be taken for dead. */
@@ -272,22 +334,30 @@ class PushSession {
   }
 
   /**
-   * The first batch not sent yet of the newest run that has one. Where shards have one each, that which was sealed first goes
-   * first: when the way is narrow, each gets through.
+   * The first batch not sent yet of the newest run that has one: of the present, else of the backlog. Where shards have one each,
+   * that which was sealed first goes first: when the way is narrow, each gets through.
    */
   #next(): BatchPlace | undefined {
     const { spool } = this.#parts;
     let next: BatchPlace | undefined;
-    let nextSealedMs = Number.POSITIVE_INFINITY;
+    let isPresent = false;
+    let sealedMs = Number.NaN;
+    const shards = new Set<number>();
     for (const spooled of spool.runs()) {
       const isNewest = spool.isNewest(spooled);
-      if (next && !isNewest) continue;
+      const { bootEpoch, shard } = spooled.run;
+      if (next && !isNewest) {
+        const isBehind = isPresent || bootEpoch !== next.spooled.run.bootEpoch || shards.has(shard);
+        if (isBehind) continue;
+      }
       const sequence = this.#firstUnsent(spooled);
       if (sequence === undefined) continue;
-      const sealedMs = isNewest ? spooled.sealedMsAt(sequence) : Number.POSITIVE_INFINITY;
-      if (next && sealedMs >= nextSealedMs) continue;
+      shards.add(shard);
+      const thisMs = spooled.sealedMsAt(sequence);
+      if (next && isNewest === isPresent && !(thisMs < sealedMs)) continue;
       next = { spooled, sequence };
-      nextSealedMs = sealedMs;
+      isPresent = isNewest;
+      sealedMs = thisMs;
     }
     return next;
   }
@@ -368,11 +438,13 @@ interface SessionParts {
   readonly onAccepted: () => void;
   readonly onRefused: (shard: number) => void;
   readonly meter: PushMeter;
+  readonly drain: DrainPace;
 }
 
 interface PushMeter {
   readonly batches: Counter;
   readonly bytes: Counter;
+  readonly backlogBytes: Counter;
   readonly accepted: HistogramSeries;
   readonly held: HistogramSeries;
 }
@@ -382,6 +454,7 @@ function pushMeter(metrics: Registry): PushMeter {
   return {
     batches: metrics.counter("heliograph_secondary_push_batches_total"),
     bytes: metrics.counter("heliograph_secondary_push_bytes_total"),
+    backlogBytes: metrics.counter("heliograph_secondary_push_backlog_bytes_total"),
     accepted: step("accepted"),
     held: step("held"),
   };

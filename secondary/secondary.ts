@@ -42,6 +42,8 @@ export interface SecondaryParts {
   readonly shards: StartShards;
   readonly spoolBytesMax?: number;
   readonly spoolAgeMsMax?: number;
+  /** Of a backlog. */
+  readonly drainBytesPerSecond?: number;
   /** Hears each assignment that is taken, in the bytes of its format, and that on disk at the start. */
   readonly onAssignment?: (bytes: Uint8Array) => void;
 }
@@ -107,6 +109,7 @@ export async function startSecondary(parts: SecondaryParts): Promise<RunningSeco
       for (const shard of shards) shard.newRun("backlog");
     },
     onRefused: (shard) => shards[shard]!.newRun("batch_lost"),
+    ...(parts.drainBytesPerSecond !== undefined && { drainBytesPerSecond: parts.drainBytesPerSecond }),
   });
   spool.events = {
     stored: () => pusher.stored(),

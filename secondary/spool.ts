@@ -10,7 +10,7 @@
 
 import { assert } from "#/lib/assert/assert.ts";
 import { GiB, hourMs, MiB, minuteMs, secondMs } from "#/lib/bytes/units.ts";
-import type { Clock } from "#/lib/clock/clock.ts";
+import type { Clock, Timer } from "#/lib/clock/clock.ts";
 import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
@@ -56,7 +56,10 @@ export interface SpoolEvents {
 /** Why a batch is dropped; only what is held or accepted is elsewhere. */
 type Reason = DropReason | "held" | "accepted" | "memory";
 
-/** As long as a batch may take from its shard to the spool: what it tells is not given to another one meanwhile. */
+/**
+ * As long as a batch may take from its shard to the spool: what it tells is not given to another one meanwhile. A secondary
+ * without targets makes batches for that alone.
+ */
 const toldEveryMs = 10 * secondMs;
 
 interface SealedBatch {
@@ -107,6 +110,9 @@ export class Spool {
   readonly #records = new DroppedRecords();
   readonly #forecast: RoomForecast;
   #toldMs = Number.NEGATIVE_INFINITY;
+  /** The shard whose batch came last. */
+  #busyShard = 0;
+  #telling: Timer | undefined;
   events: SpoolEvents = { stored() {}, lost() {}, dropped() {} };
 
   private constructor(options: SpoolOptions, bootEpoch: number) {
@@ -172,6 +178,7 @@ export class Spool {
         "The spool has batches of earlier boot epochs.",
       );
     }
+    spool.#telling = clock.every(toldEveryMs, () => spool.#tell());
     return spool;
   }
 
@@ -211,6 +218,13 @@ export class Spool {
     return this.#newest.get(spooled.run.shard) === spooled;
   }
 
+  /** All shards begin new runs: what is in these is a backlog now. */
+  endRuns(): void {
+    const ended = [...this.#newest.values()];
+    this.#newest.clear();
+    for (const spooled of ended) this.#dropEmpty(spooled);
+  }
+
   find(run: { readonly bootEpoch: number; readonly shard: number; readonly run: number }): SpooledRun | undefined {
     return this.#runs.find(
       (spooled) =>
@@ -224,7 +238,8 @@ export class Spool {
     this.#memoryBytes += batch.bytes.length;
     this.#comes.set(batch.id.shard, batch.id.run);
     if (batch.dropped.length > 0) this.#records.carried(batchKey(batch.id), batch.dropped);
-    this.#tell(batch.id.shard);
+    this.#busyShard = batch.id.shard;
+    this.#tell();
     if (this.#forecast.isDue(this.#clock.monotonicMs())) this.#look();
     const shards = this.#makeRoomInMemory();
     this.#writing ??= this.#write();
@@ -286,6 +301,7 @@ export class Spool {
   }
 
   async close(): Promise<void> {
+    this.#telling?.cancel();
     await this.settled();
     if (this.#memory.size > 0) this.#writing ??= this.#write();
     await this.settled();
@@ -469,11 +485,10 @@ export class Spool {
     this.#records.add(batch, details, reason);
   }
 
-  /** Nothing in a run says that its shard still lives but that a batch comes. */
-  #tell(shard: number): void {
+  #tell(): void {
     const nowMs = this.#clock.monotonicMs();
     if (this.#records.untold === 0 || nowMs - this.#toldMs < toldEveryMs) return;
-    this.events.dropped(shard, () => {
+    this.events.dropped(this.#busyShard, () => {
       this.#toldMs = nowMs;
       return this.#records.offered();
     });

@@ -1,7 +1,7 @@
 // What must hold between the parts of a topology whose shape is right. Errors would make the federation lie or fall over;
 // warnings are what somebody may have decided, and should know.
 
-import { MiB, minuteMs } from "#/lib/bytes/units.ts";
+import { KiB, MiB, minuteMs } from "#/lib/bytes/units.ts";
 import { batchBytesMax } from "#/lib/codec/limits.ts";
 import { targetAddressFault } from "#/topology/address.ts";
 import { checkHttp } from "#/topology/credential.ts";
@@ -258,13 +258,20 @@ function checkLog(datacenter: Datacenter, path: Path): Finding[] {
 /** A window of the largest batches: with less a spool could not keep what is on its way. */
 const spoolBytesMin = 16 * batchBytesMax;
 
+/** Less than a secondary's live rate: a backlog would never end. */
+const backlogRateMin = 256 * KiB;
+
 function checkSpools(secondaries: Datacenter["secondaries"], path: Path): Finding[] {
-  return secondaries.flatMap(({ spool_age_max, spool_bytes_max }, index) => {
+  return secondaries.flatMap(({ backlog_rate_max, spool_age_max, spool_bytes_max }, index) => {
     const at = [...path, index];
     const findings: Finding[] = [];
     if (sizeBytes(spool_bytes_max) < spoolBytesMin) {
       const expected = `expected at least ${spoolBytesMin / MiB}MiB, a window of batches`;
       findings.push(error([...at, "spool_bytes_max"], `${expected}, got ${showValue(spool_bytes_max)}`));
+    }
+    if (sizeBytes(backlog_rate_max) < backlogRateMin) {
+      const expected = "expected at least 256KiB a second, more than what is scraped meanwhile";
+      findings.push(error([...at, "backlog_rate_max"], `${expected}, got ${showValue(backlog_rate_max)}`));
     }
     if (durationMs(spool_age_max) < minuteMs) {
       const message = `expected at least 1m, which a failover may take, got ${showValue(spool_age_max)}`;

@@ -199,6 +199,9 @@ const secondary = z.strictObject({
   spool_bytes_max: byteSize
     .default("24GiB")
     .describe("Room on its disk for batches that not every global has yet; then the oldest are dropped."),
+  backlog_rate_max: byteSize
+    .default("8MiB")
+    .describe("A second: what it sends of a backlog at most, behind what is scraped meanwhile."),
   spool_age_max: duration.default("48h").describe("Batches that not every global has are dropped when they are older."),
   http: listener.describe("Its /targets page, health and /metrics."),
 });

@@ -50,7 +50,7 @@ export interface EncodedBatch {
   readonly id: BatchId;
   readonly header: BatchHeader;
   readonly bytes: Uint8Array;
-  /** Times of the earliest and of the latest slot in it. */
+  /** Times of the earliest and of the latest slot in it; without any, when it was sealed. */
   readonly slotsFromMs: number;
   readonly slotsUntilMs: number;
   /** That it tells of. */
@@ -186,17 +186,17 @@ export class RunEncoder {
   }
 
   /**
-   * Seals the oldest batch that has something in it; undefined when nothing is pending. When more was added than one batch
+   * Seals the oldest batch that has something in it; undefined when nothing is pending and no dropped range is to be told. When more was added than one batch
    * holds, several calls are needed, and only the last one brings the watermark forward.
    */
   flush(at: SealTime): EncodedBatch | undefined {
-    if (this.#full.length === 0 && this.#open.columns.count > 0) this.#close();
+    const dropped = at.dropped ?? [];
+    assert(dropped.length <= batchDroppedMax, `a batch tells of ${batchDroppedMax} dropped ranges at most`);
+    if (this.#full.length === 0 && (this.#open.columns.count > 0 || dropped.length > 0)) this.#close();
     const batch = this.#full.shift();
     if (!batch) return undefined;
     if (this.pendingScrapes === 0) this.#watermarkMs = Math.floor(at.watermarkMs);
     const createdMs = Math.round(at.nowMs);
-    const dropped = at.dropped ?? [];
-    assert(dropped.length <= batchDroppedMax, `a batch tells of ${batchDroppedMax} dropped ranges at most`);
     const { body, ...slots } = bodyOf(batch, createdMs, at.generation, dropped);
     const id: BatchId = { ...this.#run, sequence: batch.sequence };
     const header: BatchHeader = {
@@ -438,6 +438,7 @@ function bodyOf(batch: OpenBatch, createdMs: number, generation: number, dropped
   ] as const) {
     if (section.length > 0) writeSection(body, type, section.view());
   }
+  if (columns.count === 0) slotsFromMs = slotsUntilMs = createdMs;
   return { body: body.view(), slotsFromMs, slotsUntilMs };
 }
 

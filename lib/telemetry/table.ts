@@ -296,6 +296,12 @@ export const metricTable = {
     help: "How long the disk took to write batches into the spool and sync them.",
     buckets: [0.001, 0.005, 0.02, 0.1, 0.5, 2],
   },
+  heliograph_secondary_push_backlog_bytes_total: {
+    type: "counter",
+    tiers: ["secondary"],
+    labels: [],
+    help: "Of heliograph_secondary_push_bytes_total, bytes of earlier runs: sent behind the present, at backlog_rate_max at most.",
+  },
   heliograph_secondary_push_connected: {
     type: "gauge",
     tiers: ["secondary"],
@@ -351,6 +357,12 @@ export const metricTable = {
     tiers: ["primary"],
     labels: ["code"],
     help: "Batches refused, by the code of the reason.",
+  },
+  heliograph_primary_drains: {
+    type: "gauge",
+    tiers: ["primary"],
+    labels: ["state"],
+    help: "Connected secondaries with a backlog: admitted ones send it at backlog_rate_max, waiting ones a trickle of it.",
   },
   heliograph_primary_connected_secondaries: {
     type: "gauge",

@@ -160,6 +160,20 @@ t.test("ranges of dropped batches that cannot be are refused, and the batch with
   t.end();
 });
 
+t.test("a batch without scrapes may tell of dropped ones, and the run goes on", (t) => {
+  const encoder = new RunEncoder(testRun);
+  const first = flushed(encoder, slot0, testScrape(one, ab, slot0, [1, 2]));
+  const dropped = [{ ...droppedOnce, run: 7 }];
+  const told = encoder.flush({ nowMs: slot0 * 15_000 + 5000, watermarkMs: 0, generation: 3, dropped })!;
+  t.same([told.slotsFromMs, told.slotsUntilMs], [slot0 * 15_000 + 5000, slot0 * 15_000 + 5000]);
+  const decoder = new RunDecoder(testRun);
+  decoded(decoder, first);
+  t.same(decoder.decode(told.bytes, () => t.fail("a scrape")).dropped, dropped);
+  const next = flushed(encoder, slot0 + 1, testScrape(one, ab, slot0 + 1, [3, 4]));
+  t.same(decoded(decoder, next).unreadable, 0);
+  t.end();
+});
+
 t.test("a batch knows the times of its earliest and latest slots", (t) => {
   const encoder = new RunEncoder(testRun);
   for (const slot of [slot0 + 2, slot0, slot0 + 1]) encoder.add(testScrape(one, ab, slot, [1, 2]));

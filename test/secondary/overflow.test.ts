@@ -116,6 +116,19 @@ t.test("a drop is not forgotten by a restart, nor with the batch that told of it
   t.ok(again.includes(`0/1: 1 to ${lost}, ${lost} scrapes, full`), again.join("\n"));
 });
 
+t.test("a secondary that has no targets any more tells what it dropped all the same", async (t) => {
+  const primary = new MemoryPrimary("p1");
+  const delivery = await deliver(t, { primaries: [primary], bytesMax: await roomFor(t, 5) });
+  const { clock, compactor, flush, uplink } = delivery;
+  await flush(9);
+  const lost = dropped(delivery, "full");
+  t.ok(lost > 0);
+  compactor.start();
+  uplink.start();
+  await clock.advance(12_000);
+  t.same(toldIn(primary), [`0/1: 1 to ${lost}, ${lost} scrapes, full`]);
+});
+
 t.test("what is older than the spool keeps is dropped, counted and told, whatever room there is", async (t) => {
   const store = new MemoryStore();
   const primary = new MemoryPrimary("p1");

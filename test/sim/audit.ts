@@ -46,7 +46,7 @@ export class LedgerAudit {
     parts: {
       readonly nowMs: number;
       readonly stored: ReadonlyMap<string, ReadonlySet<number>>;
-      readonly isOwed: (run: string, sequence: number) => boolean;
+      readonly isOwed: (run: string, sequence: number, slot: string) => boolean;
       readonly violated: (code: string, message: string) => void;
     },
   ): { readonly slots: number } {
@@ -71,7 +71,7 @@ export class LedgerAudit {
         const { cause, generation, owner, toldBy } = found;
         const where = `${name} ${ledger.datacenter}: ${instance} ${slot} of ${owner} (generation ${generation}, at ${found.timeMs})`;
         const told = this.#told.get(`${instance} ${slot}`) ?? [];
-        const owed = told.filter((each) => parts.isOwed(each.run, each.sequence));
+        const owed = told.filter((each) => parts.isOwed(each.run, each.sequence, `${instance} ${slot}`));
         const text = told
           .map((each) => `${each.outcome} by ${each.generation} in ${each.run}/${each.sequence}`)
           .join(", ");

@@ -107,13 +107,13 @@ export class SimDisk {
     };
   }
 
-  /** A spool's store. `onPut` is told of every batch that was meant for the disk, before anything can fail. */
-  spool(process: SimProcess, onPut: (key: string, value: Uint8Array) => void): SpoolStore {
+  /** A spool's store. `onWrite` is told of every batch that was meant for the disk, before anything can fail, and of what is deleted. */
+  spool(process: SimProcess, onWrite: (key: string, value: Uint8Array | undefined) => void): SpoolStore {
     const entries = this.#entries;
     return {
       get: async (key) => entries.get(key),
       batch: async (operations, { sync }) => {
-        for (const operation of operations) if (operation.type === "put") onPut(operation.key, operation.value);
+        for (const each of operations) onWrite(each.key, each.type === "put" ? each.value : undefined);
         if (sync || this.slowMs > 0) await this.#delay(process);
         this.#checkWritable("spool");
         if (this.#fails()) throw failure("EIO", "spool");

@@ -2,6 +2,7 @@
 // tiers themselves know nothing of it.
 
 import type { GlobalParts } from "#/global/global.ts";
+import { KiB } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { openBatch, readBatchHeader, refuseBatch, sealBatch } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
@@ -116,6 +117,13 @@ export const plants: readonly Plant[] = [
   }),
   plant("cut_off_believed_down", "a secondary that is told that it is cut off tells its targets as down", {
     secondary: (parts) => ({ ...parts, connect: (address) => blaming(parts.connect(address)) }),
+  }),
+  plant("drop_untold", "a secondary whose spool overflows never tells what it dropped", {
+    secondary: (parts) => ({
+      ...parts,
+      spoolBytesMax: parts.spoolBytesMax ?? KiB,
+      shards: (own) => parts.shards(own).map((shard) => Object.assign(Object.create(shard), { tellDropped() {} })),
+    }),
   }),
   plant("lease_without_compare", "the lease is written whatever its revision is", {
     primary: (parts) => ({ ...parts, leaseStore: withoutCompare(parts.leaseStore) }),

@@ -11,6 +11,7 @@ export interface Task {
   /** The name of a planted bug. */
   readonly plant?: string;
   readonly shrinks?: boolean;
+  readonly smallSpools?: boolean;
 }
 
 /** As it comes from one process to the other. */

@@ -1,6 +1,6 @@
 // What differs from federation to federation besides the faults, and the topology file that comes of it.
 
-import { secondMs } from "#/lib/bytes/units.ts";
+import { KiB, secondMs } from "#/lib/bytes/units.ts";
 import { leaseLengthMs } from "#/lib/pair/lease.ts";
 import type { Random } from "#/lib/random/random.ts";
 import { parseTopology } from "#/topology/file.ts";
@@ -13,6 +13,18 @@ export interface Shape {
   readonly leaseMs: number;
   readonly scrapeIntervalMs: number;
   readonly datacenters: readonly { readonly name: string; readonly primaries: number; readonly secondaries: number }[];
+}
+
+/** A minute's batches of a secondary or two: a cut, or a log that is away, fills it. */
+const smallSpoolBytes = [0.5 * KiB, 0.75 * KiB, KiB, 2 * KiB] as const;
+/** Most seeds ask for what no spool may lose. */
+const smallSpoolShare = 0.15;
+
+/** Of each secondary; undefined leaves the usual one. Other than the seed's own stream, so that the rest of its story stays. */
+export function spoolBytesOf(random: Random, always: boolean): number | undefined {
+  const isSmall = random.next() < smallSpoolShare;
+  const bytes = smallSpoolBytes[random.below(smallSpoolBytes.length)]!;
+  return isSmall || always ? bytes : undefined;
 }
 
 const small = { primaries: 1, secondaries: 1 };

@@ -22,6 +22,8 @@ export interface SimulationOptions {
   readonly plant?: Plant;
   /** In place of those of the seed. */
   readonly faults?: readonly Fault[];
+  /** Spools that overflow, whatever the seed says. */
+  readonly smallSpools?: boolean;
 }
 
 export interface SimulationResult {
@@ -40,7 +42,11 @@ export function faultsOf(seed: number, minutes: number): readonly Fault[] {
 
 export async function simulate(options: SimulationOptions): Promise<SimulationResult> {
   const { seed, minutes, faults = faultsOf(seed, minutes) } = options;
-  const world = new World({ seed, ...(options.plant && { plant: options.plant }) });
+  const world = new World({
+    seed,
+    ...(options.plant && { plant: options.plant }),
+    smallSpools: options.smallSpools ?? false,
+  });
   const { scheduler, witness } = world;
   const onRejection = (reason: unknown) => {
     witness.violated("thrown", reason instanceof Error ? (reason.stack ?? reason.message) : String(reason));

@@ -15,6 +15,8 @@
 //     watermark_back   a replica took back what it had said to be durable
 //     told_failed      a secondary that a primary called cut off from its targets told one that is well as failed
 //     thrown           the code threw where nobody expected it
+//
+// What a spool dropped and told may be missing, and what cannot be read without it (drops.ts).
 
 import { readBatchHeader } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
@@ -31,6 +33,7 @@ import type { SampleSource } from "#/lib/model/source.ts";
 import { isStale, wordsOf } from "#/lib/model/value.ts";
 import type { PushResponse, ReachOrder } from "#/lib/wire/session.ts";
 import { LedgerAudit } from "#/test/sim/audit.ts";
+import { SimDrops } from "#/test/sim/drops.ts";
 import type { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import type { Scheduler } from "#/test/sim/scheduler.ts";
 import { type SimTargets, type TargetsCut, timeRow } from "#/test/sim/targets.ts";
@@ -49,6 +52,8 @@ interface Told extends RankedOutcome {
   /** What the body said of its time. Two scrapes of one slot carry the same timestamp. */
   readonly bodyMs: number;
   readonly batch: string;
+  readonly run: RunId;
+  readonly sequence: number;
 }
 
 interface Run {
@@ -63,6 +68,7 @@ interface Run {
   /** The same of what was sealed, where whoever sealed it lives. */
   owedSealed: number;
   durable: number;
+  held: number;
 }
 
 interface Holder {
@@ -100,7 +106,8 @@ const reports = new Set<string>(reportRows);
 
 export class Witness {
   readonly violations: Violation[] = [];
-  readonly counts = { scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0, slots: 0 };
+  readonly drops = new SimDrops();
+  readonly counts = { dropped: 0, excused: 0, scrapes: 0, accepted: 0, durable: 0, samples: 0, moves: 0, slots: 0 };
   /** Of each secondary that was started, the present boot epoch. */
   readonly #epochs = new Map<string, number>();
   readonly #audit = new LedgerAudit();
@@ -147,10 +154,11 @@ export class Witness {
     this.violations.push({ code, message, step: this.#scheduler.steps, timeMs: this.#scheduler.nowMs });
   }
 
-  /** Of one secondary's store: told of each value that is put. */
-  spool(datacenter: string, machine: Scraping): (key: string, value: Uint8Array) => void {
+  /** Of one secondary's store: told of each value that is put, and of each key that is deleted. */
+  spool(datacenter: string, machine: Scraping): (key: string, value: Uint8Array | undefined) => void {
     const secondary = machine.name;
     return (key, value) => {
+      if (!value) return this.#deletes(datacenter, secondary, key);
       if (key === "meta/generation") return this.#takes(secondary, decodeGeneration(value));
       // A new start: what it had taken may not have reached the disk.
       if (key === "meta/boot_epoch") {
@@ -166,7 +174,7 @@ export class Witness {
       const run = this.#runOf(header);
       if (run.batches.has(header.sequence)) return;
       const scrapes: Told[] = [];
-      run.decoder.decode(value, ({ target, facts, layout, values }) => {
+      const { dropped } = run.decoder.decode(value, ({ target, facts, layout, values }) => {
         const instance = target.labels.find(([name]) => name === "instance")![1];
         count(this.#outcomes, secondary, facts.outcome);
         this.#audit.told(instance, facts, { run: runKey(header), sequence: header.sequence });
@@ -180,8 +188,11 @@ export class Witness {
         this.#failing.delete(way);
         const { timestampMs, slot, generation, outcome } = facts;
         const bodyMs = values[layout.rows.findIndex(({ name }) => name === timeRow)]!;
-        scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, batch: batchKey(header) });
+        const { sequence } = header;
+        const place = { batch: batchKey(header), run: run.id, sequence };
+        scrapes.push({ instance, timestampMs, slot, bodyMs, generation, outcome, ...place });
       });
+      this.drops.spooled(header, value.slice(), dropped);
       for (const each of scrapes) {
         const name = `${each.instance} ${each.timestampMs} ${each.bodyMs}`;
         // Two secondaries may scrape one slot in the same millisecond: nothing in the samples tells these apart.
@@ -198,6 +209,8 @@ export class Witness {
       const header = readBatchHeader(entry.payload);
       if (id !== batchKey(header)) this.violated("never_told", `${id} holds ${batchKey(header)}`);
       this.#runOf(header).appended.add(header.sequence);
+      this.drops.appended(id);
+      this.counts.dropped = this.drops.told;
     } else if (entry.kind === "generation") this.#writes(datacenter, readGenerationHeader(entry.payload));
   }
 
@@ -262,6 +275,19 @@ export class Witness {
     this.#expectSaid("held_early", key, held, this.#watermarks.primary, this.#primaries(datacenter));
     run.accepted = Math.max(run.accepted, accepted);
     run.durable = Math.max(run.durable, durable);
+    run.held = Math.max(run.held, held);
+  }
+
+  #deletes(datacenter: string, secondary: string, key: string): void {
+    if (!key.startsWith("batch/")) return;
+    const [bootEpoch, shard, number, sequence] = key.split("/").slice(1, 5).map(Number) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const run = this.#runOf({ datacenter, secondary, bootEpoch, shard, run: number });
+    if (sequence > run.durable && sequence <= run.held) this.drops.heldDeleted(run.id, sequence);
   }
 
   /** Hears what that replica says of itself. */
@@ -397,10 +423,16 @@ export class Witness {
       bySlot.set(slot, told);
     }
     this.counts.samples = samples;
+    let excused = 0;
     const expect = (told: Told, code: string) => {
       if (told.timestampMs < options.fromMs + slotSpreadMs) return;
       const there = bySlot.get(`${told.instance} ${told.slot}`);
-      if (!there) this.violated(code, `${name} lacks ${told.instance} at ${told.timestampMs} (${told.batch})`);
+      if (
+        (!there || outranks(told, there)) &&
+        this.drops.excuses(told.run, told.sequence, `${told.instance} ${told.slot}`)
+      )
+        excused++;
+      else if (!there) this.violated(code, `${name} lacks ${told.instance} at ${told.timestampMs} (${told.batch})`);
       else if (outranks(told, there) && options.atTheEnd) {
         this.violated(
           "outranked",
@@ -425,6 +457,7 @@ export class Witness {
     }
     this.counts.accepted = accepted;
     this.counts.durable = durable;
+    this.counts.excused = excused;
   }
 
   /** A global's ledgers, at the end: see audit.ts. */
@@ -434,8 +467,9 @@ export class Witness {
     options: { readonly ledgers: Iterable<LedgerBook>; readonly nowMs: number },
   ): Promise<void> {
     const stored = await this.slotsAt(name, source);
-    const isOwed = (key: string, sequence: number) => {
-      const { appended, durable, owed, owedSealed } = this.#runs.get(key)!;
+    const isOwed = (key: string, sequence: number, slot: string) => {
+      const { appended, durable, id, owed, owedSealed } = this.#runs.get(key)!;
+      if (this.drops.excuses(id, sequence, slot)) return false;
       return sequence <= durable || sequence <= owedSealed || (sequence <= owed && appended.has(sequence));
     };
     const violated = (code: string, message: string) => this.violated(code, message);
@@ -523,6 +557,7 @@ export class Witness {
         owed: 0,
         owedSealed: 0,
         durable: 0,
+        held: 0,
       };
       this.#runs.set(key, run);
     }

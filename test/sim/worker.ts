@@ -15,10 +15,10 @@ process.on("message", (task: Task) => {
   void run(task).then((result) => process.send!(result));
 });
 
-async function run({ seed, minutes, plant: name, shrinks }: Task): Promise<TaskResult> {
+async function run({ seed, minutes, plant: name, shrinks, smallSpools = false }: Task): Promise<TaskResult> {
   const before = process.cpuUsage();
   const plant = plants.find((each) => each.name === name);
-  const options: SimulationOptions = { seed, minutes, ...(plant && { plant }) };
+  const options: SimulationOptions = { seed, minutes, smallSpools, ...(plant && { plant }) };
   const { hits, ...whole } = await simulate(options);
   let result: Omit<TaskResult["result"], "hits"> = whole;
   if (shrinks && result.violations.length > 0) {

@@ -30,7 +30,7 @@ import { type Plant, unplanted } from "#/test/sim/planted.ts";
 import { MachineClock, SimProcess } from "#/test/sim/process.ts";
 import { type Handle, Scheduler } from "#/test/sim/scheduler.ts";
 import { SimServer } from "#/test/sim/server.ts";
-import { globalNames, type Shape, shapeOf, topologyOf } from "#/test/sim/shape.ts";
+import { globalNames, type Shape, shapeOf, spoolBytesOf, topologyOf } from "#/test/sim/shape.ts";
 import { SimTargets, type TargetsCut } from "#/test/sim/targets.ts";
 import { Witness } from "#/test/sim/witness.ts";
 import { accountOf } from "#/topology/nats.ts";
@@ -97,6 +97,7 @@ export class World {
   readonly #capacities: Map<string, number>;
   readonly #doors = new Map<string, Door>();
   readonly #plant: Plant;
+  readonly #spoolBytesMax: number | undefined;
   #topology: Topology;
 
   constructor(options: {
@@ -105,11 +106,14 @@ export class World {
     /** In place of one of those that `shapeOf` makes. */
     readonly shape?: (random: Random) => Shape;
     readonly targetsPerDatacenter?: number;
+    /** Spools that overflow, whatever the seed says. */
+    readonly smallSpools?: boolean;
   }) {
     const { targetsPerDatacenter = usualTargets } = options;
     this.seed = options.seed;
     this.#plant = options.plant ?? unplanted;
     this.random = seededRandom(options.seed);
+    this.#spoolBytesMax = spoolBytesOf(seededRandom(options.seed ^ 0x2c1b3c6d), options.smallSpools ?? false);
     this.shape = (options.shape ?? shapeOf)(this.random);
     this.#topology = topologyOf(this.shape);
     const { datacenters } = this.#topology;
@@ -294,6 +298,7 @@ export class World {
         primaries: datacenter.primaries.map(({ name }) => name),
         listen: "127.0.0.1:0",
         store: machine.disk.spool(process, witness),
+        ...(this.#spoolBytesMax !== undefined && { spoolBytesMax: this.#spoolBytesMax }),
         connect: (address) =>
           connect({
             client: process,

@@ -24,6 +24,7 @@ interface Options {
   readonly primaries?: readonly MemoryPrimary[];
   readonly bytesMax?: number;
   readonly ageMsMax?: number;
+  readonly drainBytesPerSecond?: number;
   readonly batchesMax?: number;
   readonly shards?: number;
   readonly memoryBytesMax?: number;
@@ -65,6 +66,7 @@ export async function deliver(t: { teardown(close: () => unknown): unknown }, op
       for (const compactor of compactors) compactor.newRun("backlog");
     },
     onRefused: (shard) => compactors[shard]!.newRun("batch_lost"),
+    ...(options.drainBytesPerSecond !== undefined && { drainBytesPerSecond: options.drainBytesPerSecond }),
   });
   spool.events = {
     stored: () => pusher.stored(),

@@ -76,6 +76,9 @@ export class MemoryPrimary {
   windowBatches = 16;
   /** 0: as an older primary, which says nothing of it. */
   keepAliveMs = 0;
+  /** What it heard of backlogs; it admits nobody before `admit` is called. */
+  readonly backlogs: number[] = [];
+  admitsDrains = false;
   up = true;
   /** Says welcome. */
   welcoming = true;
@@ -137,6 +140,10 @@ export class MemoryPrimary {
     for (const queue of this.#watches.keys()) queue.push({ generation: Buffer.from(generation), nowMs: 0 });
   }
 
+  admit(admitted: boolean): void {
+    for (const queue of this.#pushes) queue.push({ drain: { admitted } });
+  }
+
   /** Tells every stream how far all runs are. */
   acknowledge(): void {
     for (const queue of this.#pushes) this.#acknowledgeAll(queue);
@@ -190,10 +197,13 @@ export class MemoryPrimary {
     if (queue.ended) return;
     if (message.hello) {
       if (!this.welcoming) return;
-      const { keepAliveMs, windowBatches } = this;
-      queue.push({ welcome: { primary: this.name, windowBatches, nowMs: 0, softwareVersion: "test", keepAliveMs } });
+      const { admitsDrains, keepAliveMs, windowBatches } = this;
+      queue.push({
+        welcome: { primary: this.name, windowBatches, nowMs: 0, softwareVersion: "test", keepAliveMs, admitsDrains },
+      });
       this.#acknowledgeAll(queue);
-    } else if (message.batch && message.batch.length > 0) this.#takeBatch(queue, message.batch);
+    } else if (message.backlog) this.backlogs.push(message.backlog.batches);
+    else if (message.batch && message.batch.length > 0) this.#takeBatch(queue, message.batch);
     else this.keepAlives++;
   }
 

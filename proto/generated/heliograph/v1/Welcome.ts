@@ -8,6 +8,7 @@ export interface Welcome {
   'nowMs'?: (number | string | Long);
   'softwareVersion'?: (string);
   'keepAliveMs'?: (number);
+  'admitsDrains'?: (boolean);
 }
 
 export interface Welcome__Output {
@@ -16,4 +17,5 @@ export interface Welcome__Output {
   'nowMs': (number);
   'softwareVersion': (string);
   'keepAliveMs': (number);
+  'admitsDrains': (boolean);
 }

@@ -1,0 +1,10 @@
+// Original file: proto/heliograph/v1/ingest.proto
+
+
+export interface Drain {
+  'admitted'?: (boolean);
+}
+
+export interface Drain__Output {
+  'admitted': (boolean);
+}
