@@ -203,12 +203,19 @@ export class LedgerBook {
 
   // --- what became of it ---
 
+  /** As `minute`, when it was counted and still holds. */
+  knownMinute(minute: number, present: Present): Minute | undefined {
+    const known = this.#minutes.get(minute);
+    const untilMs = Math.min((minute + 1) * minuteMs, present.nowMs);
+    return known?.untilMs === untilMs && present.nowMs < known.freshUntilMs ? known : undefined;
+  }
+
   /** The slots of one minute, counted from the epoch, by the number of their owner: see `due.nameOf`. */
   minute(minute: number, present: Present): Minute {
-    const known = this.#minutes.get(minute);
+    const known = this.knownMinute(minute, present);
+    if (known) return known;
     const fromMs = Math.max(minute * minuteMs, this.fromMs(present.nowMs));
     const untilMs = Math.min((minute + 1) * minuteMs, present.nowMs);
-    if (known?.untilMs === untilMs && present.nowMs < known.freshUntilMs) return known;
     const { openFromMs, tallies } = this.tally(fromMs, untilMs, present);
     for (const [owner, count] of this.#repeated.get(minute) ?? []) tallyOf(tallies, owner).repeated += count;
     const isTold = [...tallies.values()].every((tally) => tally.isTold);
@@ -219,18 +226,20 @@ export class LedgerBook {
     return computed;
   }
 
-  /** The slots of a time by owner. `of` leaves out targets whose row it does not want. */
+  /** The slots of a time by owner, of all targets or of those in the rows that are named. */
   tally(
     fromMs: number,
     untilMs: number,
     present: Present,
-    of: (row: number) => boolean = () => true,
+    rows?: readonly number[],
   ): { readonly tallies: Map<number, Tally>; readonly openFromMs: number | undefined } {
     const tallies = new Map<number, Tally>();
     let openFromMs: number | undefined;
     const due = this.#due;
-    for (let row = 0; row < due.rows; row++) {
-      if (!due.target(row) || !of(row)) continue;
+    const length = rows?.length ?? due.rows;
+    for (let i = 0; i < length; i++) {
+      const row = rows ? rows[i]! : i;
+      if (!due.target(row)) continue;
       const intervalMs = due.intervalMs(row);
       let slot = Math.ceil((fromMs - due.phaseMs(row)) / intervalMs);
       for (let timeMs = due.phaseMs(row) + slot * intervalMs; timeMs < untilMs; timeMs += intervalMs, slot++) {

@@ -112,8 +112,8 @@ export class Tally {
     return this.counts.reduce((sum, count) => sum + count, 0);
   }
 
-  count(cause: Cause): void {
-    this.counts[columnOf.get(cause)!]!++;
+  count(cause: Cause, slots = 1): void {
+    this.counts[columnOf.get(cause)!]! += slots;
   }
 
   add(other: Tally): void {

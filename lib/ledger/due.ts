@@ -109,6 +109,11 @@ export class DueBook {
     return gone;
   }
 
+  /** Whether the newest generation does not have it any more. */
+  isGone(row: number): boolean {
+    return this.#columns.owner[row] === gone;
+  }
+
   /** Since when it has its present owner. */
   sinceMs(row: number): number {
     return this.#columns.fromMs[row]!;

@@ -59,6 +59,16 @@ t.test("what is told of who scrapes what is what the secondaries do", { skip: na
   t.match(listed.stdout, /\nams-secondary-1 +active +\d+ +5,000 +█·········/);
   t.match(listed.stdout, /\n10 targets: 10 up\.\n$/);
 
+  const accounted = await heliograph(["ledger", ...topology, "--since", "10m"]);
+  t.equal(accounted.code, 0, accounted.stdout + accounted.stderr);
+  t.match(accounted.stdout, /^ams, .* UTC; settled until .*\nOWNER +DUE +STORED .*\nams-secondary-1 +\d+ /);
+  const { lastScrape, scrapeUrl } = told.activeTargets[0]!;
+  const why = await heliograph(["ledger", "why", scrapeUrl, lastScrape, "--server", urlOf("global-1")]);
+  t.match(
+    why.stdout,
+    /^Slot \d+ of .*, was ams-secondary-[12]'s by generation \d+: ams-secondary-[12] scraped it, and it is stored\.\n$/,
+  );
+
   await t.test("in a real browser", withBrowser, async (t) => {
     const browser = await launchBrowser();
     t.teardown(() => browser.close());

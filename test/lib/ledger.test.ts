@@ -3,6 +3,7 @@
 import t from "tap";
 import { settleMs } from "#/lib/ledger/book.ts";
 import { categories, categoryOf, causes, reasonOf, Tally } from "#/lib/ledger/cause.ts";
+import { coverageOf } from "#/lib/ledger/coverage.ts";
 import { encodeOutcome, generationIn, outcomeIn } from "#/lib/ledger/rings.ts";
 import { findTarget, whyOf } from "#/lib/ledger/why.ts";
 import { outcomes } from "#/lib/model/outcome.ts";
@@ -269,6 +270,33 @@ t.test("what is older than the ledger goes is forgotten, and its rows are used a
   t.equal(feed.book.bytes, bytes);
   t.equal((await feed.terms(0)).total.due, (2 * hour) / intervalMs);
 });
+
+t.test(
+  "coverage is the share of what the wanted targets had due that is here, whatever way it is counted",
+  async (t) => {
+    const feed = new Feed();
+    feed.generation([target, other], { number: 2, validFromMs: startMs });
+    for (let n = 0; n < 60; n++) {
+      for (const each of [target, other])
+        if (n !== 33 || each === other) feed.tell(n, n === 40 ? "failed_timeout" : "stored", 2, each);
+      feed.batch(n + 1, { generation: 2 });
+    }
+    feed.pass(at(60), "s1");
+    const range = { fromMs: startMs, untilMs: startMs + 10 * minute };
+    const one = () => coverageOf(feed.source(), ({ id }) => id === target.id, range);
+    const both = () => coverageOf(feed.source(), () => true, range);
+    const ofOne = { due: 60, answered: 59, failed: 1, causes: new Map([["unexplained", 1]]) };
+    t.match(await one(), ofOne);
+    const all = await both();
+    t.match(all, { due: 120, answered: 119, failed: 2, causes: new Map([["unexplained", 1]]) });
+    t.ok(all.settledUntilMs <= range.untilMs);
+    t.match(await one(), ofOne, "the same once the minutes are known");
+    t.match(await both(), { due: 120, answered: 119 });
+    feed.tell(33, "stored", 2);
+    t.match(await both(), { due: 120, answered: 120, causes: new Map() });
+    t.match(await coverageOf(feed.source(), () => false, range), { due: 0, answered: 0 });
+  },
+);
 
 t.test("one missing sample has its cause in a sentence", (t) => {
   const feed = new Feed();

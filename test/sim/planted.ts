@@ -6,11 +6,13 @@ import { KiB } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
 import { openBatch, readBatchHeader, refuseBatch, sealBatch } from "#/lib/codec/batch.ts";
 import { RunDecoder } from "#/lib/codec/decode.ts";
+import type { EncodedBatch } from "#/lib/codec/encode.ts";
 import { inflate } from "#/lib/codec/envelope.ts";
 import type { BackChannel, LogReader } from "#/lib/commitlog/commitlog.ts";
 import type { Disk, DiskFile } from "#/lib/journal/disk.ts";
 import { type RunId, runKey } from "#/lib/model/identity.ts";
 import type { LogEntry } from "#/lib/model/log.ts";
+import { isStored } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import type { PrimaryClient, PushResponse, ReachOrder } from "#/lib/wire/session.ts";
@@ -125,6 +127,15 @@ export const plants: readonly Plant[] = [
       shards: (own) => parts.shards(own).map((shard) => Object.assign(Object.create(shard), { tellDropped() {} })),
     }),
   }),
+  plant("watermark_runs_ahead", "a secondary's batches say that they tell of two minutes more than they do", {
+    secondary: (parts) => ({
+      ...parts,
+      shards: (shard) => parts.shards({ ...shard, sink: (batch) => shard.sink(aheadBy(batch, 120_000)) }),
+    }),
+  }),
+  plant("failures_not_counted", "a global forgets the outcomes of slots that brought nothing", {
+    global: (parts) => ({ ...parts, newDecoder: leaving(({ facts }) => isStored(facts.outcome)) }),
+  }),
   plant("lease_without_compare", "the lease is written whatever its revision is", {
     primary: (parts) => ({ ...parts, leaseStore: withoutCompare(parts.leaseStore) }),
   }),
@@ -227,6 +238,24 @@ function keptDecoders(): NewDecoder {
         const sealed = sealBatch({ ...header, ...first, sequence: decoder.sequence + step }, inflated);
         return decoder.decode(sealed, onScrape);
       },
+    };
+  };
+}
+
+function aheadBy(batch: EncodedBatch, ms: number): EncodedBatch {
+  const { body, header } = openBatch(batch.bytes);
+  const ahead = { ...header, watermarkMs: header.watermarkMs + ms };
+  return { ...batch, header: ahead, bytes: sealBatch(ahead, inflate(body, header.bodyBytes, "body", refuseBatch)) };
+}
+
+function leaving(wanted: (scrape: Scrape) => boolean): NewDecoder {
+  return (run, options) => {
+    const decoder = new RunDecoder(run, options);
+    return {
+      get sequence() {
+        return decoder.sequence;
+      },
+      decode: (bytes, onScrape) => decoder.decode(bytes, (scrape) => wanted(scrape) && onScrape(scrape)),
     };
   };
 }
