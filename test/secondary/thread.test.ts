@@ -201,6 +201,31 @@ t.test("a thread tells its news, answers under the question's id, and says all b
   t.match(of("log")[0], { level: "info", sentence: "A new run begins.", fields: { run: 1 } });
 });
 
+t.test("a thread's next batch tells what the main thread's spool dropped, once", async (t) => {
+  const { clock, of, say } = thread();
+  await clock.advance(1500);
+  const before = of("batch").length;
+  const ranges = [
+    {
+      bootEpoch: 1,
+      shard: 0,
+      run: 1,
+      from: 1,
+      until: 3,
+      reason: "full",
+      scrapes: 7,
+      slotsFromMs: 1000,
+      slotsUntilMs: 4000,
+    } as const,
+  ];
+  say({ kind: "tell_dropped", ranges });
+  await clock.advance(3000);
+  const [first, ...rest] = of("batch").slice(before);
+  t.strictSame(first?.batch.dropped, ranges);
+  t.ok(rest.length > 0 && rest.every(({ batch }) => batch.dropped.length === 0));
+  t.ok(first!.batch.slotsFromMs <= first!.batch.slotsUntilMs);
+});
+
 t.test("a thread tells what it suspects, probes for others, and hears the verdict", async (t) => {
   let reaches = true;
   const { clock, metrics, of, say } = thread({ reaches: () => reaches });
