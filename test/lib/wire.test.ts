@@ -25,11 +25,12 @@ const hello = {
   },
 };
 
-/** Answers each batch with its length as an ack's sequence. */
+/** Answers each batch with its length as an ack's sequence, and admits a backlog of more than one batch. */
 const echo: PrimaryHandlers = {
   async push(session) {
-    for await (const { batch } of session.incoming) {
+    for await (const { backlog, batch } of session.incoming) {
       if (batch) await session.send({ ack: ackOf(batch.length) });
+      if (backlog) await session.send({ drain: { admitted: backlog.batches > 1 } });
     }
   },
   async watch(request, send) {
@@ -92,6 +93,24 @@ t.test("a secondary and a primary talk both ways, and the primary may speak afte
   const generations = [];
   for await (const { generation } of client.watch(request, running)) generations.push(generation.toString());
   t.same(generations, ["ams-s1 1", "ams-s1 2", "ams-s1 3"]);
+  client.close();
+  await server.close();
+});
+
+t.test("a backlog is told in whole batches, and may be admitted or not", async (t) => {
+  const server = await servePrimary({ listen, log, handlers: echo });
+  const client = connectPrimary({ address: server.address, log });
+  const session = client.push(running);
+  await session.send(hello);
+  await session.send({ backlog: { batches: 86_400 } });
+  await session.send({ backlog: { batches: 0 } });
+  const heard: unknown[] = [];
+  for await (const response of session.incoming) {
+    t.notOk(response.ack ?? response.welcome, "nothing else is meant");
+    if (heard.push(response.drain) === 2) break;
+  }
+  t.same(heard, [{ admitted: true }, { admitted: false }]);
+  session.close();
   client.close();
   await server.close();
 });
