@@ -23,7 +23,8 @@ import { Lease } from "#/lib/pair/lease.ts";
 import type { LeaseStore } from "#/lib/pair/store.ts";
 import { registerPrometheusApi } from "#/lib/query/api.ts";
 import type { Random } from "#/lib/random/random.ts";
-import { type NewDecoder, Replica } from "#/lib/replica/replica.ts";
+import type { NewDecoder } from "#/lib/replica/options.ts";
+import { Replica } from "#/lib/replica/replica.ts";
 import { Head } from "#/lib/store/head.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { addressOf, type Datacenter, durationMs, type Topology } from "#/topology/schema.ts";
@@ -213,7 +214,8 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
   function report(datacenter: string): void {
     const replica = replicas.get(datacenter);
     if (!replica) return;
-    const position = replica.position;
+    const position = replica.durablePosition;
+    const missing = replica.missing();
     views.get(datacenter)!.backChannel.publish({
       version: reportVersion,
       replica: name,
@@ -222,6 +224,7 @@ export async function startGlobal(parts: GlobalParts): Promise<RunningGlobal> {
       sentMs: clock.nowMs(),
       ...(position && { position }),
       watermarks: replica.watermarks(),
+      ...(missing.length > 0 && { missing }),
       secondaries: [],
       leaseToken: lease.token,
     });

@@ -39,6 +39,7 @@ import {
 import { gossipMs, keepAliveMs, Presence, presenceLeaseMs } from "#/primary/presence.ts";
 import { serveReach } from "#/primary/reach.ts";
 import { Receiver } from "#/primary/receive.ts";
+import { Repairer } from "#/primary/repair.ts";
 import { SafetyBook } from "#/primary/safety.ts";
 import { registerSources } from "#/primary/sources.ts";
 import { Standings } from "#/primary/standing.ts";
@@ -328,6 +329,9 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     void receiver.acknowledgeAll();
     void heartbeat();
   });
+  const names = { datacenter: datacenter.name, primary: primary.name };
+  const repairing = { ...names, lease, stock: opened.stock, safety, receiver, writer: commitLog, clock, log, metrics };
+  const repairer = new Repairer(repairing);
   /** Beside the beat, where a second is too long for the peer to learn who lives. */
   const gossipTimer = () => {
     const everyMs = gossipMs(leaseMs());
@@ -342,7 +346,8 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
   });
 
   function present(): ReplicaReport {
-    const position = opened.position;
+    const position = opened.durablePosition;
+    const missing = opened.missing();
     return {
       version: reportVersion,
       replica: primary.name,
@@ -351,6 +356,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
       sentMs: clock.nowMs(),
       ...(position && { position }),
       watermarks: opened.watermarks(),
+      ...(missing.length > 0 && { missing }),
       secondaries: receiver.connected(),
       leaseToken: lease.token,
       reach: verdicts.gossip(),
@@ -473,6 +479,7 @@ export async function startPrimary(parts: PrimaryParts): Promise<RunningPrimary>
     trim.cancel();
     stopping.abort();
     await lease.close();
+    await repairer.close();
     await server.close();
     await http.close();
     discovery.close();

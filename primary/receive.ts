@@ -9,7 +9,7 @@ import type { Clock } from "#/lib/clock/clock.ts";
 import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
 import { LogError, type LogWriter } from "#/lib/commitlog/commitlog.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import { batchKey, runKey } from "#/lib/model/identity.ts";
+import { type BatchRange, batchKey, runKey } from "#/lib/model/identity.ts";
 import type { Random } from "#/lib/random/random.ts";
 import type { Registry } from "#/lib/telemetry/registry.ts";
 import { version } from "#/lib/telemetry/version.ts";
@@ -81,6 +81,16 @@ export class Receiver {
     this.#parts.safety.forgetAccepted();
     for (const { session } of this.#connections.values()) session.close();
     this.#connections.clear();
+  }
+
+  /**
+   * Some replica misses these batches and no journal has them: their secondary is told that they are not accepted, and sends them
+   * again if it still has them. False when it is not connected here, or nothing was to be taken back.
+   */
+  askAgain(range: BatchRange): boolean {
+    if (!this.#connections.has(range.secondary) || !this.#parts.safety.wantAgain(range)) return false;
+    void this.acknowledgeAll();
+    return true;
   }
 
   /** They come again, and are welcomed with what is so now. */

@@ -5,7 +5,7 @@
 
 import { hourMs, secondMs } from "#/lib/bytes/units.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
-import { type RunId, runKey, sameRun, type Watermark } from "#/lib/model/identity.ts";
+import { type BatchRange, type RunId, runKey, sameRun, type Watermark } from "#/lib/model/identity.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
 
 /** DESIGN's promise 1: a global that is away for longer than this no longer holds back `durable`. */
@@ -14,6 +14,9 @@ export const globalAbsentMsMax = hourMs;
 /** After the log lost entries, every replica that lives says within so long which of them it has. */
 const lossHeardMs = 10 * secondMs;
 
+/** A spool begins within a round trip to send again what it still has; then it has the rest no more. */
+const againMsMax = 5 * secondMs;
+
 /** A run whose batches are all durable and that has been quiet this long is forgotten. */
 const runQuietMsMax = hourMs;
 
@@ -21,6 +24,14 @@ export interface Safety {
   readonly accepted: number;
   readonly held: number;
   readonly durable: number;
+}
+
+export interface HeardReport {
+  readonly name: string;
+  readonly report: ReplicaReport | undefined;
+  readonly ageMs: number;
+  /** Its watermarks, by `runKey`. */
+  readonly sequences: ReadonlyMap<string, number>;
 }
 
 interface Replica {
@@ -43,6 +54,9 @@ interface Accepted extends KnownRun {
   movedMs: number;
   /** The log lost some batches up to here: that one replica has them does not bring them to the others. */
   lostUntil: number;
+  /** Above 0 while only what is missing of the run is appended again: this far it had been accepted before. */
+  resumeAt: number;
+  loweredMs: number;
 }
 
 export class SafetyBook {
@@ -67,6 +81,7 @@ export class SafetyBook {
   /** The log has this batch and all of the run before it. */
   accept(run: RunId, sequence: number, key = runKey(run)): void {
     const known = this.#accepted.get(key) ?? this.#begin(run, key);
+    if (known.resumeAt > 0 && !this.#acceptedAgain(known, sequence)) return;
     if (sequence > known.sequence) {
       known.sequence = sequence;
       known.movedMs = this.#clock.monotonicMs();
@@ -80,9 +95,26 @@ export class SafetyBook {
   forgetAccepted(): void {
     this.#lostMs = this.#clock.monotonicMs();
     for (const known of this.#accepted.values()) {
+      resume(known);
       known.lostUntil = Math.max(known.lostUntil, known.sequence);
       known.sequence = Math.min(known.sequence, this.#durable(known.key));
     }
+  }
+
+  /**
+   * Some replica misses these batches, and no journal has them: until they were appended again, accepted is what comes before
+   * them. False when there is nothing to take back, or every global has them, so that no spool keeps them.
+   */
+  wantAgain(range: BatchRange): boolean {
+    const key = runKey(range);
+    const known = this.#accepted.get(key);
+    const from = Math.max(range.from, this.#durable(key) + 1);
+    if (!known || known.resumeAt > 0 || from > range.until || from > known.sequence) return false;
+    known.resumeAt = known.sequence;
+    known.lostUntil = Math.min(range.until, known.sequence);
+    known.sequence = from - 1;
+    known.loweredMs = this.#clock.monotonicMs();
+    return true;
   }
 
   /** A report of a replica of this data centre; one of an unknown replica is ignored. True when it says something new. */
@@ -111,7 +143,9 @@ export class SafetyBook {
   }
 
   safetyOf(key: string): Safety {
-    const accepted = this.#accepted.get(key)?.sequence ?? 0;
+    const known = this.#accepted.get(key);
+    if (known && known.resumeAt > 0 && this.#clock.monotonicMs() - known.loweredMs > againMsMax) resume(known);
+    const accepted = known?.sequence ?? 0;
     return { accepted, held: least(this.#primaries.values(), key), durable: this.#durable(key) };
   }
 
@@ -123,12 +157,13 @@ export class SafetyBook {
   }
 
   /** The newest report of each replica, with its age in ms; undefined for one that was never heard. */
-  reports(): readonly { readonly name: string; readonly report: ReplicaReport | undefined; readonly ageMs: number }[] {
+  reports(): readonly HeardReport[] {
     const nowMs = this.#clock.monotonicMs();
-    return [...this.#primaries, ...this.#globals].map(([name, { report, heardMs }]) => ({
+    return [...this.#primaries, ...this.#globals].map(([name, { report, heardMs, sequences }]) => ({
       name,
       report,
       ageMs: nowMs - heardMs,
+      sequences,
     }));
   }
 
@@ -143,13 +178,34 @@ export class SafetyBook {
   /** What a replica has, the log had. */
   #learn(run: RunId, sequence: number, key: string): void {
     const known = this.#accepted.get(key);
-    if (!known && this.#clock.monotonicMs() - this.#lostMs < lossHeardMs) this.#begin(run, key).lostUntil = sequence;
+    if (known && known.resumeAt > 0) known.resumeAt = Math.max(known.resumeAt, sequence);
+    else if (!known && this.#clock.monotonicMs() - this.#lostMs < lossHeardMs)
+      this.#begin(run, key).lostUntil = sequence;
     else if (known && known.sequence < known.lostUntil) known.lostUntil = Math.max(known.lostUntil, sequence);
     else this.accept(run, sequence, key);
   }
 
+  /** Whether it is one of those that were to come again; others were on their way before. The last one ends it. */
+  #acceptedAgain(known: Accepted, sequence: number): boolean {
+    if (sequence > known.lostUntil) {
+      known.resumeAt = Math.max(known.resumeAt, sequence);
+      return false;
+    }
+    known.loweredMs = this.#clock.monotonicMs();
+    if (sequence === known.lostUntil) resume(known);
+    return true;
+  }
+
   #begin(run: RunId, key: string): Accepted {
-    const begun: Accepted = { run, key, sequence: 0, movedMs: this.#clock.monotonicMs(), lostUntil: 0 };
+    const begun: Accepted = {
+      run,
+      key,
+      sequence: 0,
+      movedMs: this.#clock.monotonicMs(),
+      lostUntil: 0,
+      resumeAt: 0,
+      loweredMs: 0,
+    };
     this.#accepted.set(key, begun);
     return begun;
   }
@@ -167,6 +223,12 @@ export class SafetyBook {
     const least = Number.isFinite(present) ? present : all;
     return Number.isFinite(least) ? least : 0;
   }
+}
+
+/** What was missing of the run came again, or does not come. */
+function resume(known: Accepted): void {
+  known.sequence = Math.max(known.sequence, known.resumeAt);
+  known.resumeAt = 0;
 }
 
 function unheard(): Replica {

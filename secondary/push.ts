@@ -395,7 +395,7 @@ class PushSession {
     if (accepted < cursor.accepted) {
       log.warn(
         { run: spooled.run, from: cursor.accepted, to: accepted },
-        "The log lost its tail: batches are sent again.",
+        "The log lost batches, or a replica misses them: they are sent again.",
       );
       cursor.sent = accepted;
       this.#onTheirWay = this.#onTheirWay.filter((place) => place.spooled !== spooled);

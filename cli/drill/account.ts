@@ -11,8 +11,6 @@ import type { SlotCounts } from "#/cli/drill/slots.ts";
 export interface Blow {
   readonly name: string;
   readonly kind: FaultKind;
-  /** A process, or a data centre; "" where it does not matter. */
-  readonly subject?: string;
   readonly atMs: number;
   readonly downMs: number;
   /** Whether it was felt (cli/drill/evidence.ts). */
@@ -60,10 +58,8 @@ export function judge(options: {
   readonly blows: readonly Blow[];
   readonly counts: ReadonlyMap<number, SlotCounts>;
   readonly intervalMs: number;
-  /** What this replica lacks is told, and breaks no promise. */
-  readonly mayLack?: boolean;
 }): Account {
-  const { blows, counts, intervalMs, mayLack = false } = options;
+  const { blows, counts, intervalMs } = options;
   const breaches: string[] = [];
   const perBlow = [...blows, undefined].map((blow, index) => {
     const ownOf = (target: number, timesMs: readonly number[], may = mayMiss) =>
@@ -84,7 +80,7 @@ export function judge(options: {
       failedUnhurt += failures.filter((timeMs) => !mayHaveFailed(timeMs, target, blows, intervalMs)).length;
     }
     const where = blow?.name ?? "no blow";
-    if (beyond > 0 && !mayLack) {
+    if (beyond > 0) {
       const named = `${examples.slice(0, examplesMax).join(", ")}${examples.length > examplesMax ? ", …" : ""}`;
       breaches.push(`${where}: ${beyond} slots are missing beyond what is allowed; of servers ${named}`);
     }
@@ -94,8 +90,7 @@ export function judge(options: {
   const all = [...counts.values()];
   const incomplete = all.flatMap((count) => count.incomplete);
   const wrong = all.flatMap((count) => count.wrong);
-  if (incomplete.length > 0 && !mayLack)
-    breaches.push(`${incomplete.length} samples of stored scrapes are missing or of none`);
+  if (incomplete.length > 0) breaches.push(`${incomplete.length} samples of stored scrapes are missing or of none`);
   if (wrong.length > 0) breaches.push(`${wrong.length} values are wrong`);
   const compared = all.reduce((sum, count) => sum + count.compared, 0);
   if (compared === 0) breaches.push("no sample was there to compare");

@@ -20,8 +20,6 @@ export interface Comparison {
   readonly span: TimeSpan;
   readonly intervalMs: number;
   readonly blows: readonly Blow[];
-  /** Replicas that may lack what the others have. */
-  readonly behind: ReadonlySet<string>;
   readonly clock: Clock;
 }
 
@@ -58,8 +56,7 @@ export async function compareReplicas(comparison: Comparison): Promise<readonly 
   await Promise.all(replicas.map((replica) => untilSettled(comparison, replica)));
   for (const replica of replicas) {
     const counts = await readAll(comparison, replica);
-    const mayLack = comparison.behind.has(replica.name);
-    accounts.push({ replica, account: judge({ blows, counts, intervalMs, mayLack }) });
+    accounts.push({ replica, account: judge({ blows, counts, intervalMs }) });
   }
   return accounts;
 }

@@ -15,7 +15,7 @@ import {
   verdictText,
 } from "#/cli/drill/report.ts";
 import { type Step, stepText, writeScript } from "#/cli/drill/script.ts";
-import { behindWipedLog, strike } from "#/cli/drill/strike.ts";
+import { strike } from "#/cli/drill/strike.ts";
 import { endedAlone, untilWell } from "#/cli/drill/well.ts";
 import { readDuration } from "#/cli/options.ts";
 import type { Clock } from "#/lib/clock/clock.ts";
@@ -56,25 +56,18 @@ export async function endure(options: {
   say("Everything is healed; what is on its way may arrive.");
   await federation.leave();
   for (const { name } of status.processes) await federation.untilBack(name, 1);
-  const behind = behindWipedLog(blows, status.processes);
-  const ills = [...(await untilWell(federation, behind)), ...kindsThatNeverHit(blows)];
+  const ills = [...(await untilWell(federation)), ...kindsThatNeverHit(blows)];
   const span = { fromMs, untilMs: Math.floor(clock.nowMs()) + intervalMs };
   await clock.sleep(2 * intervalMs);
 
-  const comparison = { status, span, intervalMs, blows, behind, clock };
+  const comparison = { status, span, intervalMs, blows, clock };
   say(`\n${comparisonText(comparison)}`);
   const replicas = await compareReplicas(comparison);
   const { account } = replicas[0]!;
   ills.push(...endedAlone(status, await federation.status(), federation.kills));
   say(`\n${replicasText(blows, replicas)}`);
   say(`\n${kindsText(blows, account)}`);
-  say(
-    `\n${notPromisedText(
-      blows,
-      account,
-      replicas.filter(({ replica }) => behind.has(replica.name)),
-    )}`,
-  );
+  say(`\n${notPromisedText(blows, account)}`);
   if (disks.missing !== undefined) say(`Not drilled: disk_full, because ${disks.missing}.`);
   say("Not drilled by this form: power cuts (the page cache survives kill -9), a wiped hub, clock steps.");
   for (const ill of ills) say(`BREACH: ${ill}`);

@@ -75,7 +75,7 @@ async function strikeAndCount(drill: Drill): Promise<boolean> {
   const untilMs = Math.floor(clock.nowMs()) + intervalMs;
   await clock.sleep(2 * intervalMs);
 
-  const comparison = { status, span: { fromMs, untilMs }, intervalMs, blows, behind: new Set<string>(), clock };
+  const comparison = { status, span: { fromMs, untilMs }, intervalMs, blows, clock };
   say(`\n${comparisonText(comparison)}`);
   const replicas = await compareReplicas(comparison);
   const { account } = replicas[0]!;

@@ -81,25 +81,9 @@ export function verdictText(
   return `PASSED: 0 lost and 0 doubled beyond what is promised, no value wrong; ${excused} slots lost to what is listed as not promised.`;
 }
 
-/** Each such primary, and what it lacks of what nothing else excuses. */
-function behindText(behind: readonly ReplicaAccount[]): string {
-  if (behind.length === 0) return "none";
-  return behind
-    .map(({ replica, account: { incomplete, perBlow } }) => {
-      const slots = perBlow.reduce((sum, { beyond }) => sum + beyond, 0);
-      return `${replica.name} lacks ${slots} slots and ${incomplete.length} samples`;
-    })
-    .join(", ");
-}
-
 /** Every loss that is excused, under its name, also where it came to nothing. */
-export function notPromisedText(
-  blows: readonly Blow[],
-  account: Account,
-  behind: readonly ReplicaAccount[] = [],
-): string {
+export function notPromisedText(blows: readonly Blow[], account: Account): string {
   const lines = (Object.keys(notPromised) as NotPromised[]).map((name) => {
-    if (name === "primary behind a wiped log") return `  ${name}: ${behindText(behind)} (${notPromised[name]})`;
     const slots = account.perBlow.reduce(
       (sum, { missing, beyond }, index) => sum + (blows[index]?.excuse === name ? missing - beyond : 0),
       0,

@@ -23,8 +23,6 @@ export const notPromised = {
     "its targets' slots until others have them; while it stands still when something else is hurt meanwhile",
   "all targets away for a moment":
     "their slots in it are missed rather than failed when they were back before anybody could tell whether they or their secondary had been away",
-  "primary behind a wiped log":
-    "at that primary alone: what its data centre's log had when it was wiped and this one, held up or down, had not read yet; its peer and the globals have it",
 } as const;
 export type NotPromised = keyof typeof notPromised;
 
@@ -32,9 +30,6 @@ export type NotPromised = keyof typeof notPromised;
 const unflushedMs = 1 * secondMs;
 /** From the end of a lost secondary's lease until others scrape what it had: less than a second, on a machine with nothing else to do. */
 const handoverMsMax = 5 * secondMs;
-
-/** A primary that is back has read what its log had meanwhile. */
-const catchUpMsMax = 5 * secondMs;
 
 export interface Striker {
   readonly federation: Federation;
@@ -61,28 +56,6 @@ export async function strike(striker: Striker, step: Step, name: string): Promis
   const blow = await innerBlow;
   if ("error" in blow) throw blow.error;
   return [outerBlow, blow];
-}
-
-/**
- * Primaries that were held up or down while the log of their data centre was wiped, or so short a time before that they were not
- * well yet.
- */
-export function behindWipedLog(
-  blows: readonly Blow[],
-  processes: readonly { readonly name: string; readonly role: string; readonly datacenter: string }[],
-): ReadonlySet<string> {
-  const behind = new Set<string>();
-  for (const { atMs, downMs, kind, subject } of blows) {
-    if (kind !== "kill" && kind !== "pause") continue;
-    const primary = processes.find(({ name, role }) => name === subject && role === "primary");
-    const isMet = (wipe: Blow) =>
-      wipe.kind === "wipe" &&
-      wipe.subject === primary?.datacenter &&
-      wipe.atMs <= atMs + downMs + catchUpMsMax &&
-      atMs <= wipe.atMs + wipe.downMs;
-    if (primary && blows.some(isMet)) behind.add(primary.name);
-  }
-  return behind;
 }
 
 interface Begun {
@@ -127,7 +100,6 @@ async function begin(
       const blow = {
         name: `${number} ${stepText({ ...step, within: undefined })}`,
         kind,
-        subject,
         atMs,
         downMs,
         hit: wasHit,

@@ -9,23 +9,17 @@ export const wellMsMax = 300_000;
 /** A batch a second, on its way for a few seconds: more than these wait for something. */
 const spooledMax = 10;
 
-/**
- * Waits for it; what is still wrong after that long is told, a sentence each. That one who is `behind` lacks batches is not.
- * Throws DrillError.
- */
-export async function untilWell(
-  federation: Federation,
-  behind: ReadonlySet<string> = new Set(),
-): Promise<readonly string[]> {
+/** Waits for it; what is still wrong after that long is told, a sentence each. Throws DrillError. */
+export async function untilWell(federation: Federation): Promise<readonly string[]> {
   let ills: readonly string[] = [];
   await federation.until(wellMsMax, async () => {
-    ills = await illsOf(federation, behind);
+    ills = await illsOf(federation);
     return ills.length === 0 ? true : undefined;
   });
   return ills.map((ill) => `${ill}, ${wellMsMax / 1000} s after everything was healed`);
 }
 
-async function illsOf(federation: Federation, behind: ReadonlySet<string>): Promise<readonly string[]> {
+async function illsOf(federation: Federation): Promise<readonly string[]> {
   const status = await federation.status();
   const ills: string[] = [];
   for (const { name } of status.datacenters) {
@@ -41,9 +35,7 @@ async function illsOf(federation: Federation, behind: ReadonlySet<string>): Prom
     if (pid === undefined) ills.push(`${name} does not run`);
     if (role !== "primary" && role !== "global") continue;
     const missing = await sumOf(httpUrl, /^heliograph_replica_missing_batches\{/);
-    const mayLack = missing !== undefined && behind.has(name);
-    if (missing !== 0 && !mayLack)
-      ills.push(`${name} ${missing === undefined ? "does not answer" : `lacks ${missing} batches`}`);
+    if (missing !== 0) ills.push(`${name} ${missing === undefined ? "does not answer" : `lacks ${missing} batches`}`);
   }
   return ills;
 }

@@ -62,6 +62,16 @@ export function readBatchHeader(bytes: Uint8Array): BatchHeader {
   return openBatch(bytes).header;
 }
 
+/** The same, for who goes on without a batch that is not readable. */
+export function headerOf(bytes: Uint8Array): BatchHeader | BadBatch {
+  try {
+    return readBatchHeader(bytes);
+  } catch (error) {
+    if (error instanceof BadBatch) return error;
+    throw error;
+  }
+}
+
 /** The header, and the body still compressed. */
 export function openBatch(bytes: Uint8Array): { readonly header: BatchHeader; readonly body: Uint8Array } {
   const envelope = readEnvelope(bytes, format);

@@ -9,7 +9,7 @@ import { MiB } from "#/lib/bytes/units.ts";
 import type { BackChannel } from "#/lib/commitlog/commitlog.ts";
 import { reportSubject } from "#/lib/commitlog/subjects.ts";
 import type { Logger } from "#/lib/logger/logger.ts";
-import type { Watermark } from "#/lib/model/identity.ts";
+import type { BatchRange, Watermark } from "#/lib/model/identity.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
 import { isReachVerdict, type ReachGossip } from "#/lib/model/reach.ts";
 import { type ReplicaReport, reportVersion } from "#/lib/model/report.ts";
@@ -88,6 +88,14 @@ export function encodeReport(report: ReplicaReport): Uint8Array {
         mark.run,
         mark.sequence,
       ]),
+      missing: report.missing?.map((range) => [
+        range.secondary,
+        range.bootEpoch,
+        range.shard,
+        range.run,
+        range.from,
+        range.until,
+      ]),
       secondaries: report.secondaries.map(({ name, ageMs }) => ({ name, age_ms: ageMs })),
       lease_token: report.leaseToken,
       reach: report.reach && encodeReach(report.reach),
@@ -123,6 +131,9 @@ export function decodeReport(bytes: Uint8Array): ReplicaReport {
     sentMs: number(report.sent_ms, "sent_ms"),
     ...(report.position !== undefined && { position: positionOf(object(report.position, "position")) }),
     watermarks: list(report.watermarks, "watermarks").map((line) => watermarkOf(datacenter, list(line, "watermarks"))),
+    ...(report.missing !== undefined && {
+      missing: list(report.missing, "missing").map((line) => rangeOf(datacenter, list(line, "missing"))),
+    }),
     secondaries: list(report.secondaries, "secondaries").map((item) => {
       const secondary = object(item, "secondaries");
       return { name: text(secondary.name, "name"), ageMs: number(secondary.age_ms, "age_ms") };
@@ -187,6 +198,20 @@ function watermarkOf(datacenter: string, line: readonly unknown[]): Watermark {
     run: whole(line[3], "watermarks run"),
     sequence: whole(line[4], "watermarks sequence"),
   };
+}
+
+function rangeOf(datacenter: string, line: readonly unknown[]): BatchRange {
+  const range = {
+    datacenter,
+    secondary: text(line[0], "missing secondary"),
+    bootEpoch: whole(line[1], "missing boot epoch"),
+    shard: whole(line[2], "missing shard"),
+    run: whole(line[3], "missing run"),
+    from: whole(line[4], "missing from"),
+    until: whole(line[5], "missing until"),
+  };
+  if (range.from >= 1 && range.until >= range.from) return range;
+  throw new BadReport("bad_field", `missing: expected a range of batches, got ${range.from} to ${range.until}`);
 }
 
 type Fields = Readonly<Record<string, unknown>>;

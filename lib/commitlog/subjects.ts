@@ -6,7 +6,7 @@
 // and segments count from 1 within an epoch.
 
 import { assert } from "#/lib/assert/assert.ts";
-import type { LogKind } from "#/lib/model/log.ts";
+import type { LogKind, LogPosition } from "#/lib/model/log.ts";
 
 export interface SegmentName {
   readonly datacenter: string;
@@ -38,6 +38,16 @@ export function sortSegments(streams: readonly string[], datacenter: string): Se
 
 export function compareSegments(a: SegmentName, b: SegmentName): number {
   return a.epoch - b.epoch || a.segment - b.segment;
+}
+
+/**
+ * Below 0 when `a` comes first in the data centre's log. Whoever read to a place has passed everything before it, in earlier
+ * segments too, whether it was still there or not.
+ */
+export function comparePositions(a: LogPosition, b: LogPosition, datacenter: string): number {
+  if (a.stream === b.stream) return a.sequence - b.sequence;
+  const [segmentA, segmentB] = [parseStreamName(a.stream, datacenter), parseStreamName(b.stream, datacenter)];
+  return segmentA && segmentB ? compareSegments(segmentA, segmentB) : 0;
 }
 
 /** Whether a later segment of that log is among them. */

@@ -144,6 +144,11 @@ export class Journal {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
 
+  /** Every segment before it was trimmed; undefined before the first record. */
+  get oldestSegment(): number | undefined {
+    return this.#segments[0]?.number;
+  }
+
   /** Records appended since it was opened, those of preambles too. */
   get appended(): number {
     return this.#appended;
@@ -209,20 +214,24 @@ export class Journal {
 
   /** Everything that is durable at the call, oldest first, some at a time. A payload is valid until the next step. */
   async *records(): AsyncGenerator<readonly PlacedRecord[]> {
-    for (const segment of [...this.#segments]) {
-      if (segment.durableBytes <= segmentHeaderBytes) continue;
-      const file = await this.#options.disk.open(segment.path, { create: false });
-      try {
-        for await (const records of readRecords(file, segment.path, segment.durableBytes)) {
-          yield records.map(({ kind, payload, offset }) => ({
-            kind,
-            payload,
-            place: { segment: segment.number, offset },
-          }));
-        }
-      } finally {
-        await file.close();
+    for (const segment of [...this.#segments]) yield* this.#recordsOf(segment);
+  }
+
+  /** The same of one segment; nothing when it was trimmed. */
+  async *segmentRecords(number: number): AsyncGenerator<readonly PlacedRecord[]> {
+    const segment = this.#segments.find((candidate) => candidate.number === number);
+    if (segment) yield* this.#recordsOf(segment);
+  }
+
+  async *#recordsOf({ durableBytes, number, path }: Segment): AsyncGenerator<readonly PlacedRecord[]> {
+    if (durableBytes <= segmentHeaderBytes) return;
+    const file = await this.#options.disk.open(path, { create: false });
+    try {
+      for await (const records of readRecords(file, path, durableBytes)) {
+        yield records.map(({ kind, payload, offset }) => ({ kind, payload, place: { segment: number, offset } }));
       }
+    } finally {
+      await file.close();
     }
   }
 

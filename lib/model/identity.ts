@@ -22,6 +22,12 @@ export interface Watermark extends RunId {
   readonly sequence: number;
 }
 
+/** Batches of one run, `from` and `until` among them. */
+export interface BatchRange extends RunId {
+  readonly from: number;
+  readonly until: number;
+}
+
 export function runKey(run: RunId): string {
   return `${run.datacenter}/${run.secondary}/${run.bootEpoch}/${run.shard}/${run.run}`;
 }

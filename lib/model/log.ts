@@ -33,3 +33,8 @@ export interface LogEntry {
 export function entryName({ position, kind, origin }: LogEntry): string {
   return `${position.stream} entry ${position.sequence} (${kind} of ${origin})`;
 }
+
+/** The part of a reader of the log that a replica needs. */
+export interface EntryReader {
+  read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry>;
+}

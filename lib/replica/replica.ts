@@ -8,22 +8,29 @@
 
 import { setImmediate } from "node:timers/promises";
 import { minuteMs, secondMs } from "#/lib/bytes/units.ts";
-import type { Clock, Timer } from "#/lib/clock/clock.ts";
-import { BadBatch, type BatchHeader, readBatchHeader } from "#/lib/codec/batch.ts";
-import { type BatchDecoder, type DecoderOptions, RunDecoder } from "#/lib/codec/decode.ts";
-import type { Disk } from "#/lib/journal/disk.ts";
+import type { Timer } from "#/lib/clock/clock.ts";
+import { BadBatch, type BatchHeader, headerOf } from "#/lib/codec/batch.ts";
+import { type BatchDecoder, RunDecoder } from "#/lib/codec/decode.ts";
 import { Journal, type JournalPlace } from "#/lib/journal/journal.ts";
-import type { Logger } from "#/lib/logger/logger.ts";
 import type { Generation } from "#/lib/model/generation.ts";
-import { BadHeartbeat, decodeHeartbeat, type Heartbeat } from "#/lib/model/heartbeat.ts";
+import { BadHeartbeat } from "#/lib/model/heartbeat.ts";
 import type { GenerationSummary } from "#/lib/model/history.ts";
-import type { RunId, Watermark } from "#/lib/model/identity.ts";
-import { type LogEntry, type LogKind, type LogPosition, entryName as nameOf } from "#/lib/model/log.ts";
+import { type BatchRange, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import {
+  type EntryReader,
+  type LogEntry,
+  type LogKind,
+  type LogPosition,
+  entryName as nameOf,
+} from "#/lib/model/log.ts";
 import type { LastOutcome } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 import { DroppedRanges, type ToldRange } from "#/lib/replica/dropped.ts";
+import { DurableMarks } from "#/lib/replica/durable.ts";
 import { Generations, type GenerationTrail, type TakenGeneration } from "#/lib/replica/generations.ts";
+import { Heartbeats } from "#/lib/replica/heartbeats.ts";
 import { LayoutCache } from "#/lib/replica/layouts.ts";
+import type { ReplicaOptions } from "#/lib/replica/options.ts";
 import { LastOutcomes } from "#/lib/replica/outcomes.ts";
 import { ReplicaProblems } from "#/lib/replica/problems.ts";
 import {
@@ -36,11 +43,11 @@ import {
 } from "#/lib/replica/record.ts";
 import type { ReplicaRun } from "#/lib/replica/run.ts";
 import { ReplicaRuns } from "#/lib/replica/runs.ts";
-import type { ReceivedHeartbeat, ReplicaBook, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
+import { Stock } from "#/lib/replica/stock.ts";
+import type { ReceivedHeartbeat, ReplicaProblem, ReplicaSummary } from "#/lib/replica/summary.ts";
 import { Tally } from "#/lib/replica/tally.ts";
 import { countPresent } from "#/lib/store/chunk.ts";
-import type { Head } from "#/lib/store/head.ts";
-import type { Counter, Registry } from "#/lib/telemetry/registry.ts";
+import type { Counter } from "#/lib/telemetry/registry.ts";
 
 /**
  * The journal must rebuild what decoders refer to, not the head alone: a target's keyframe comes every 5 minutes, and names
@@ -57,32 +64,9 @@ const samplesPerTurn = 200_000;
 const trimEveryMs = minuteMs;
 const retryMs = secondMs;
 
-export type NewDecoder = (run: RunId, options: DecoderOptions) => BatchDecoder;
-
-export interface ReplicaOptions {
-  readonly datacenter: string;
-  /** Its own directory, for the journal; made when missing, locked while open. */
-  readonly dir: string;
-  /** May be shared by the replicas of several data centres. Whoever made it trims it. */
-  readonly head: Head;
-  /** What the head keeps; the journal keeps a little more. */
-  readonly headRetentionMs: () => number;
-  /** Hears what is read, also what is replayed. */
-  readonly book?: ReplicaBook;
-  readonly disk: Disk;
-  /** A RunDecoder when absent. */
-  readonly newDecoder?: NewDecoder;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: Registry;
-}
-
-/** The part of a LogReader that a replica needs. */
-export interface EntryReader {
-  read(after: LogPosition | undefined, signal: AbortSignal): AsyncIterable<LogEntry>;
-}
-
 export class Replica {
+  /** What the journal holds, for those who miss it. */
+  readonly stock: Stock;
   readonly #options: ReplicaOptions;
   readonly #label: { readonly datacenter: string };
   readonly #runs: ReplicaRuns;
@@ -99,8 +83,8 @@ export class Replica {
   readonly #droppedCallbacks: ((range: ToldRange) => void)[] = [];
   readonly #durableCallbacks: (() => void)[] = [];
   readonly #heartbeatCallbacks: ((heartbeat: ReceivedHeartbeat) => void)[] = [];
-  /** Moves of watermarks that wait for the fsync of so many records. */
-  #waiting: { readonly records: number; readonly run: ReplicaRun; readonly sequence: number }[] = [];
+  readonly #lostCallbacks: ((lost: BatchRange) => void)[] = [];
+  readonly #durable = new DurableMarks();
   #journal!: Journal;
   #replaying = true;
   #position: LogPosition | undefined;
@@ -108,8 +92,7 @@ export class Replica {
   readonly #reached = new Map<string, LogPosition>();
   #joiningUntilMs = Number.NEGATIVE_INFINITY;
   #targetIds: ReadonlySet<string> | undefined;
-  #lastHeartbeat: ReceivedHeartbeat | undefined;
-  readonly #heartbeatSentMs = new Map<string, number>();
+  readonly #heartbeats = new Heartbeats();
   #samplesThisTurn = 0;
   #trimming: Timer | undefined;
 
@@ -142,13 +125,19 @@ export class Replica {
       droppedUntil: (key, sequence) => this.#dropped.until(key, sequence),
       onHole: (run) => this.#onHole(run),
       onRepaired: (run) => options.log.info({ run: run.key }, "A hole in a run was filled; all of it is readable."),
-      onGivenUp: (run, batches) => this.#givenUp(run, batches),
+      onGivenUp: (_, lost) => this.#givenUp(lost),
     });
+    this.stock = new Stock({ runs: this.#runs, journal: () => this.#journal });
   }
 
   /** The last entry taken; reading resumes after it. */
   get position(): LogPosition | undefined {
     return this.#position;
+  }
+
+  /** Everything up to it is on disk here. */
+  get durablePosition(): LogPosition | undefined {
+    return this.#durable.position;
   }
 
   /** In each segment of the log that the journal had entries of when it was opened, the last one. */
@@ -159,6 +148,11 @@ export class Replica {
   /** A line a run: the highest sequence up to which every batch is journalled and fsynced here. */
   watermarks(): readonly Watermark[] {
     return this.#runs.watermarks();
+  }
+
+  /** What it misses although later batches of those runs came, newest first; at most `missingMax`. */
+  missing(): readonly BatchRange[] {
+    return this.#runs.missing();
   }
 
   /** The newest that was read. */
@@ -178,7 +172,7 @@ export class Replica {
 
   /** The one that was sent last of those that were read. */
   get lastHeartbeat(): ReceivedHeartbeat | undefined {
-    return this.#lastHeartbeat;
+    return this.#heartbeats.newest;
   }
 
   /** The newest few, oldest first. */
@@ -219,17 +213,20 @@ export class Replica {
     this.#heartbeatCallbacks.push(callback);
   }
 
+  /** Nobody sent those batches for so long that their run goes on without them. */
+  onLost(callback: (lost: BatchRange) => void): void {
+    this.#lostCallbacks.push(callback);
+  }
+
   summary(): ReplicaSummary {
     const { up, down, lastStoredMs } = this.#outcomes;
-    let missingBatches = 0;
-    for (const run of this.#runs.all()) missingBatches += run.missing;
     return {
       targets: this.generation?.targets.length ?? up + down,
       up,
       down,
       samplesPerSecond: this.#tally.samplesPerSecond(),
       lastSampleMs: lastStoredMs,
-      missingBatches,
+      missingBatches: this.#runs.missingBatches,
     };
   }
 
@@ -317,6 +314,7 @@ export class Replica {
       }
     }
     for (const run of this.#runs.all()) run.durableSequence = run.sequence;
+    this.#durable.position = this.#position;
     this.#replaying = false;
   }
 
@@ -330,7 +328,7 @@ export class Replica {
     if (checkpoint.position) this.#reach(checkpoint.position);
     this.#joiningUntilMs = checkpoint.joiningUntilMs;
     for (const range of checkpoint.dropped) if (this.#dropped.take(range)) this.#options.book?.dropped(range);
-    this.#runs.restore(this.#options.datacenter, checkpoint.runs);
+    this.#runs.restore(this.#options.datacenter, checkpoint.runs, checkpoint.position);
     if (checkpoint.generation) this.#onTaken(checkpoint.generation, this.#generations.restore(checkpoint.generation));
   }
 
@@ -355,6 +353,7 @@ export class Replica {
     }
     // Should a segment begin here, its checkpoint says what was before this entry.
     const place = this.#journal.append(encodeEntry(entry));
+    this.#durable.awaitPosition(entry.position, this.#journal.appended);
     this.#entries[entry.kind].add(1);
     return this.#apply(entry, place);
   }
@@ -364,6 +363,7 @@ export class Replica {
     const header = headerOf(entry.payload);
     if (header instanceof BadBatch || !this.#isOwn(entry, header)) return false;
     if (this.#runs.find(header)?.has(header.sequence) !== true) return false;
+    this.stock.cameAgain(header, entry.position);
     this.#options.metrics.add("heliograph_replica_repeated_batches_total", 1, this.#label);
     return true;
   }
@@ -401,7 +401,11 @@ export class Replica {
     }
     const run = this.#runs.of(header, header.createdMs <= this.#joiningUntilMs);
     if (run.has(header.sequence)) return;
+    this.stock.take(header, place.segment);
+    const fillsHole = run.hasGap && header.sequence === run.sequence + 1;
     await run.take(header.sequence, entry.payload, place);
+    run.position = entry.position;
+    if (fillsHole && !this.#replaying) this.stock.cameAgain(header, entry.position);
     this.#awaitFsync(run);
     if (this.#toldRuns.length > 0) await this.#goOn();
   }
@@ -417,8 +421,7 @@ export class Replica {
 
   /** The run is durable this far once everything appended up to now is on disk. */
   #awaitFsync(run: ReplicaRun): void {
-    if (this.#replaying || run.sequence <= run.durableSequence) return;
-    this.#waiting.push({ records: this.#journal.appended, run, sequence: run.sequence });
+    if (!this.#replaying) this.#durable.awaitRun(run, this.#journal.appended);
   }
 
   #decode(decoder: BatchDecoder, batch: Uint8Array, secondary: string): void {
@@ -497,28 +500,19 @@ export class Replica {
   }
 
   #heard(entry: LogEntry): void {
-    let payload: Heartbeat;
     try {
-      payload = decodeHeartbeat(entry.payload);
+      const heartbeat = this.#heartbeats.take(entry);
+      if (!heartbeat) return;
+      this.#options.book?.heartbeat(heartbeat.payload);
+      if (!this.#replaying) for (const callback of this.#heartbeatCallbacks) callback(heartbeat);
     } catch (error) {
       if (!(error instanceof BadHeartbeat)) throw error;
       this.#refused(error.code, `${nameOf(entry)}: ${error.message}`);
-      return;
     }
-    const heartbeat = { sentMs: payload.sentMs, origin: entry.origin, payload };
-    // A log that is read again from its start must not make the present look older than it was known to be.
-    if (payload.sentMs <= (this.#heartbeatSentMs.get(entry.origin) ?? Number.NEGATIVE_INFINITY)) return;
-    this.#heartbeatSentMs.set(entry.origin, payload.sentMs);
-    this.#options.book?.heartbeat(payload);
-    if (payload.sentMs > (this.#lastHeartbeat?.sentMs ?? Number.NEGATIVE_INFINITY)) this.#lastHeartbeat = heartbeat;
-    if (!this.#replaying) for (const callback of this.#heartbeatCallbacks) callback(heartbeat);
   }
 
   #onDurable(records: number): void {
-    const moved = this.#waiting.filter((move) => move.records <= records);
-    if (moved.length === 0) return;
-    this.#waiting = this.#waiting.slice(moved.length);
-    for (const { run, sequence } of moved) run.durableSequence = Math.max(run.durableSequence, sequence);
+    if (!this.#durable.reach(records)) return;
     // Not within the journal's own work: what a callback throws is no failure to write.
     queueMicrotask(() => {
       for (const callback of this.#durableCallbacks) callback();
@@ -554,9 +548,12 @@ export class Replica {
     this.#problems.refused(code, message);
   }
 
-  #givenUp(run: ReplicaRun, batches: number): void {
+  #givenUp(lost: BatchRange): void {
     if (this.#replaying) return;
-    this.#problems.say("batches_lost", `${run.key}: ${batches} batches after ${run.sequence} never came; going on`);
+    const batches = lost.until - lost.from + 1;
+    this.#options.metrics.add("heliograph_replica_lost_batches_total", batches, this.#label);
+    this.#problems.say("batches_lost", `${runKey(lost)}: ${batches} batches from ${lost.from} on never came; going on`);
+    for (const callback of this.#lostCallbacks) callback(lost);
   }
 
   async #reread(place: JournalPlace): Promise<Uint8Array | undefined> {
@@ -574,6 +571,7 @@ export class Replica {
     this.#layouts.sweep();
     try {
       await this.#journal.trim(clock.nowMs() - headRetentionMs() - readabilityMs);
+      this.stock.trim(this.#journal.oldestSegment ?? 0);
     } catch (error) {
       log.warn({ cause: String(error) }, "Old segments of the journal could not be removed; trying again.");
     }
@@ -583,17 +581,9 @@ export class Replica {
     const { clock, metrics } = this.#options;
     metrics.set("heliograph_journal_bytes", this.#journal.bytes, this.#label);
     metrics.set("heliograph_replica_missing_batches", this.summary().missingBatches, this.#label);
-    if (!this.#lastHeartbeat) return;
-    const lagMs = Math.max(0, clock.nowMs() - this.#lastHeartbeat.sentMs);
+    const newest = this.#heartbeats.newest;
+    if (!newest) return;
+    const lagMs = Math.max(0, clock.nowMs() - newest.sentMs);
     metrics.set("heliograph_replica_lag_seconds", lagMs / secondMs, this.#label);
-  }
-}
-
-function headerOf(batch: Uint8Array): BatchHeader | BadBatch {
-  try {
-    return readBatchHeader(batch);
-  } catch (error) {
-    if (error instanceof BadBatch) return error;
-    throw error;
   }
 }

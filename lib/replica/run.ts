@@ -8,7 +8,8 @@
 
 import type { BatchDecoder } from "#/lib/codec/decode.ts";
 import type { JournalPlace } from "#/lib/journal/journal.ts";
-import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import { type BatchRange, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import type { LogPosition } from "#/lib/model/log.ts";
 import type { RunCheckpoint } from "#/lib/replica/record.ts";
 
 /** Batches beyond a gap before it is no mere change of places: more than a primary has in flight. */
@@ -36,7 +37,8 @@ export interface RunParts {
   readonly droppedUntil: (key: string, sequence: number) => number;
   readonly onHole: (run: ReplicaRun) => void;
   readonly onRepaired: (run: ReplicaRun) => void;
-  readonly onGivenUp: (run: ReplicaRun, batches: number) => void;
+  /** Those batches never came, and the run goes on behind them. */
+  readonly onGivenUp: (run: ReplicaRun, lost: BatchRange) => void;
 }
 
 /** Those of a shard that has a newer run among them, and those of an earlier start of their secondary; in the same order. */
@@ -58,6 +60,8 @@ export class ReplicaRun {
   readonly key: string;
   /** Up to here every batch was journalled. */
   sequence: number;
+  /** Where in the log the newest of it was read that was not there yet. */
+  position: LogPosition | undefined;
   /** Up to here it was fsynced too. */
   durableSequence = 0;
   readonly #parts: RunParts;
@@ -101,6 +105,18 @@ export class ReplicaRun {
   get missing(): number {
     if (!this.hasGap) return 0;
     return Math.max(...this.#beyond.keys()) - this.sequence - this.#beyond.size;
+  }
+
+  /** The same as ranges, in order, once it is clear that they did not merely change places. */
+  missingRanges(): readonly BatchRange[] {
+    if (!this.#ahead) return [];
+    const ranges: BatchRange[] = [];
+    let last = this.sequence;
+    for (const sequence of [...this.#beyond.keys()].sort((a, b) => a - b)) {
+      if (sequence > last + 1) ranges.push({ ...this.id, from: last + 1, until: sequence - 1 });
+      last = sequence;
+    }
+    return ranges;
   }
 
   checkpoint(): RunCheckpoint {
@@ -183,7 +199,7 @@ export class ReplicaRun {
   /** The nearest hole is final: the unbroken row goes on behind it. */
   async #giveUp(): Promise<void> {
     const first = this.#firstBeyond();
-    this.#parts.onGivenUp(this, first - this.sequence - 1);
+    this.#parts.onGivenUp(this, { ...this.id, from: this.sequence + 1, until: first - 1 });
     this.sequence = first - 1;
     this.#decoder = undefined;
     this.#gapHeartbeats = 0;

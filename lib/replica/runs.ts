@@ -2,12 +2,14 @@
 // are too many.
 
 import type { BatchHeader } from "#/lib/codec/batch.ts";
-import { type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import { type BatchRange, type RunId, runKey, type Watermark } from "#/lib/model/identity.ts";
+import type { LogPosition } from "#/lib/model/log.ts";
+import { missingMax } from "#/lib/model/report.ts";
 import type { RunCheckpoint } from "#/lib/replica/record.ts";
 import { ReplicaRun, type RunParts, supersededOf } from "#/lib/replica/run.ts";
 
 /** Runs are remembered for their watermarks; a secondary opens one at start and after more than 10 s without acceptance. */
-const runsMax = 1024;
+export const runsMax = 1024;
 
 /** Decoders hold a value a series. Each shard's newest run keeps its own, and so many of those that are still drained. */
 const decodersMax = 64;
@@ -38,6 +40,12 @@ export class ReplicaRuns {
     return false;
   }
 
+  get missingBatches(): number {
+    let missing = 0;
+    for (const run of this.withGaps()) missing += run.missing;
+    return missing;
+  }
+
   find(id: RunId): ReplicaRun | undefined {
     return this.#runs.get(runKey(id));
   }
@@ -62,14 +70,23 @@ export class ReplicaRuns {
     return watermarks;
   }
 
+  /** The ranges that are missing, at most `missingMax`: a hole that nobody can fill stays long, so newer ones come first. */
+  missing(): readonly BatchRange[] {
+    const ranges: BatchRange[] = [];
+    for (const run of this.withGaps()) ranges.push(...run.missingRanges().slice(0, missingMax).toReversed());
+    return ranges.slice(-missingMax).toReversed();
+  }
+
   checkpoint(): readonly RunCheckpoint[] {
     return [...this.#runs.values()].map((run) => run.checkpoint());
   }
 
-  restore(datacenter: string, runs: readonly RunCheckpoint[]): void {
+  restore(datacenter: string, runs: readonly RunCheckpoint[], position: LogPosition | undefined): void {
     for (const { secondary, bootEpoch, shard, run, ...start } of runs) {
       const id: RunId = { datacenter, secondary, bootEpoch, shard, run };
-      this.#runs.set(runKey(id), new ReplicaRun(id, this.#parts, start));
+      const restored = new ReplicaRun(id, this.#parts, start);
+      restored.position = position;
+      this.#runs.set(runKey(id), restored);
     }
   }
 

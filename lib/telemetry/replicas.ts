@@ -107,6 +107,12 @@ export const replicaMetrics = {
     labels: ["datacenter"],
     help: "Batches that are missing here although later ones of their runs are not.",
   },
+  heliograph_replica_lost_batches_total: {
+    type: "counter",
+    tiers: replicas,
+    labels: ["datacenter"],
+    help: "Batches that were missing here and that nobody had sent again after an hour: their runs went on without them.",
+  },
   heliograph_replica_log_breaks_total: {
     type: "counter",
     tiers: replicas,

@@ -346,6 +346,18 @@ export const metricTable = {
     labels: ["result"],
     help: "Batches that secondaries pushed: accepted, duplicate or refused.",
   },
+  heliograph_primary_repaired_batches_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: [],
+    help: "Batches that were put into the log again out of this primary's journal, because a replica misses them.",
+  },
+  heliograph_primary_spools_asked_total: {
+    type: "counter",
+    tiers: ["primary"],
+    labels: [],
+    help: "Times that a secondary was asked for batches that a replica misses and no journal has.",
+  },
   heliograph_primary_received_bytes_total: {
     type: "counter",
     tiers: ["primary"],

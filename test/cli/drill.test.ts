@@ -13,7 +13,7 @@ import type { DemoStatus, Federation } from "#/cli/drill/federation.ts";
 import { kindsText, kindsThatNeverHit, notPromisedText, replicasText, verdictText } from "#/cli/drill/report.ts";
 import { faultKinds, type Step, stepText, type World, writeScript } from "#/cli/drill/script.ts";
 import { countSlots, type ReadTarget, rowKey, type Sample } from "#/cli/drill/slots.ts";
-import { behindWipedLog, unscrapedMsMax } from "#/cli/drill/strike.ts";
+import { unscrapedMsMax } from "#/cli/drill/strike.ts";
 import { endedAlone } from "#/cli/drill/well.ts";
 import { fleetBody } from "#/cli/fleet/body.ts";
 import { fleetValue } from "#/cli/fleet/values.ts";
@@ -295,41 +295,6 @@ t.test("the seeded report counts each kind, also those that never came, and name
   t.match(text, "\n  killed secondary: 1 slots (");
   t.match(text, "\n  paused secondary: 0 slots (");
   t.match(text, "\n  failed scrape: 1 slots (");
-});
-
-t.test("a primary that was away while its log was wiped may lack what that had, and is named with it", async (t) => {
-  const processes = [
-    { name: "ams-primary-1", role: "primary", datacenter: "ams" },
-    { name: "nyc-primary-1", role: "primary", datacenter: "nyc" },
-    { name: "ams-secondary-1", role: "secondary", datacenter: "ams" },
-  ];
-  const common = { hit: true, allowedTargets: new Set<number>(), allowedSlots: 0, name: "" } as const;
-  const wipe: Blow = { ...common, kind: "wipe", subject: "ams", atMs: 20_000, downMs: 3000 };
-  const away = (subject: string, atMs: number, kind: "kill" | "pause" = "pause"): Blow => ({
-    ...common,
-    kind,
-    subject,
-    atMs,
-    downMs: 5000,
-  });
-  const behind = (...blows: Blow[]) => [...behindWipedLog([wipe, ...blows], processes)];
-  t.same(behind(away("ams-primary-1", 18_000)), ["ams-primary-1"]);
-  t.same(behind(away("ams-primary-1", 11_000, "kill")), ["ams-primary-1"], "it was not well yet");
-  t.same(behind(away("ams-primary-1", 9000)), []);
-  t.same(behind(away("ams-primary-1", 23_500)), [], "the wipe was over");
-  t.same(behind(away("nyc-primary-1", 18_000), away("ams-secondary-1", 18_000)), []);
-
-  const blows = [away("ams-primary-1", dueMs(2))];
-  const counts = byTarget([countSlots(perfect([0, 1, 4, 5, 6, 7]), fleet, span)]);
-  const account = judge({ blows, counts, intervalMs, mayLack: true });
-  t.same(account.breaches, []);
-  t.equal(judge({ blows, counts, intervalMs }).breaches.length, 1);
-  const replica = { name: "ams-primary-1", httpUrl: "", targets: [0] };
-  t.match(
-    notPromisedText(blows, account, [{ replica, account }]),
-    "\n  primary behind a wiped log: ams-primary-1 lacks 2 slots and 0 samples (",
-  );
-  t.match(notPromisedText(blows, account), "\n  primary behind a wiped log: none (");
 });
 
 t.test("a blow has hit when the place that it must show in shows it, and not before", async (t) => {

@@ -7,7 +7,13 @@ import { systemClock } from "#/lib/clock/clock.ts";
 import { decodeReport, encodeReport, openBackChannel } from "#/lib/commitlog/backchannel.ts";
 import { openDatacenterLog } from "#/lib/commitlog/datacenter.ts";
 import { openHubLog } from "#/lib/commitlog/hub.ts";
-import { parseEntrySubject, parseStreamName, sortSegments, streamNameOf } from "#/lib/commitlog/subjects.ts";
+import {
+  comparePositions,
+  parseEntrySubject,
+  parseStreamName,
+  sortSegments,
+  streamNameOf,
+} from "#/lib/commitlog/subjects.ts";
 import { silentLogger } from "#/lib/logger/logger.ts";
 import type { ReachGossip } from "#/lib/model/reach.ts";
 import type { ReplicaReport } from "#/lib/model/report.ts";
@@ -172,6 +178,42 @@ t.test("a report is read as it was written, and what is no report is refused by 
   t.throws(() => decodeReport(withField("watermarks", [["ams-s1", 3, 1, 2, -1]])), { code: "bad_field" });
   t.throws(() => decodeReport(withField("tier", "secondary")), { code: "bad_field" });
   t.throws(() => decodeReport(Buffer.alloc(1024 * 1024 + 1)), { code: "too_large" });
+});
+
+t.test("the ranges of runs that a replica misses stand in its report", (t) => {
+  const id = { datacenter: "ams", secondary: "ams-s1", bootEpoch: 3, shard: 1, run: 2 };
+  const report: ReplicaReport = {
+    version: 1,
+    replica: "global-1",
+    tier: "global",
+    datacenter: "ams",
+    sentMs: 1,
+    watermarks: [{ ...id, sequence: 9 }],
+    missing: [
+      { ...id, from: 10, until: 12 },
+      { ...id, from: 14, until: 14 },
+    ],
+    secondaries: [],
+    leaseToken: 0,
+  };
+  const text = Buffer.from(encodeReport(report)).toString();
+  t.match(text, '"missing":[["ams-s1",3,1,2,10,12],["ams-s1",3,1,2,14,14]]');
+  t.same(decodeReport(Buffer.from(text)), report);
+  t.throws(() => decodeReport(Buffer.from(text.replace("10,12", "10,9"))), {
+    code: "bad_field",
+    message: "missing: expected a range of batches, got 10 to 9",
+  });
+  t.end();
+});
+
+t.test("of two places in a log the one of the earlier segment comes first, whatever their numbers", (t) => {
+  const place = (stream: string, sequence: number) => ({ stream, created: "", sequence });
+  const [early, late] = [place("dc-ams-9-1", 900), place("dc-ams-10-2", 4)];
+  t.ok(comparePositions(early, late, "ams") < 0);
+  t.ok(comparePositions(late, early, "ams") > 0);
+  t.ok(comparePositions(place("dc-ams-9-1", 3), early, "ams") < 0);
+  t.equal(comparePositions(early, early, "ams"), 0);
+  t.end();
 });
 
 t.test("what primaries tell each other of who reaches what stands in their reports", (t) => {

@@ -122,7 +122,9 @@ t.test("a quiet run's hole is noticed by the heartbeats that go by", async (t) =
 
 t.test("a hole that nobody fills becomes final, and the run goes on behind it", async (t) => {
   const world = newWorld();
-  const { replica, head } = await openReplica(world);
+  const { replica, head, metrics } = await openReplica(world);
+  const lost: unknown[] = [];
+  replica.onLost((range) => lost.push(range));
   const sender = new Sender();
   world.log.append("batch", "s1", sender.batch());
   sender.batch();
@@ -131,6 +133,8 @@ t.test("a hole that nobody fills becomes final, and the run goes on behind it", 
   await world.clock.advance(1000);
   t.same(replica.watermarks(), [{ ...run, sequence: 2 + beyondMax + 3 }]);
   t.equal(replica.problems.at(-1)?.code, "batches_lost");
+  t.same(lost, [{ ...run, from: 2, until: 2 }]);
+  t.equal(metrics.get("heliograph_replica_lost_batches_total", { datacenter: "paris" }), 1);
   const rounds = beyondMax + 5;
   t.ok((await valuesOf(head, targets[0]!)).endsWith(expectedValues(targets[0]!, [rounds - 2, rounds - 1])));
   await replica.close();

@@ -15,6 +15,7 @@ import { createRegistry } from "#/lib/telemetry/registry.ts";
 import type { PushRequest, PushResponse, Session } from "#/lib/wire/session.ts";
 import { Receiver } from "#/primary/receive.ts";
 import { SafetyBook } from "#/primary/safety.ts";
+import { manualClock } from "#/test/support/manual-clock.ts";
 
 const run: RunId = { datacenter: "ams", secondary: "ams-s1", bootEpoch: 7, shard: 0, run: 1 };
 const layout = layoutOf(
@@ -319,6 +320,61 @@ t.test("held needs both primaries, durable needs both globals, and each step is 
   stream.end();
   await served;
   t.same(acks(stream.heard), ["1/0/0", "1/1/0", "1/1/1"]);
+});
+
+t.test("what a replica misses and no journal has is taken back, and the rest stays accepted", async (t) => {
+  const { receiver, safety, appended } = primary();
+  const stream = session();
+  const range = { ...run, from: 3, until: 4 };
+  t.equal(receiver.askAgain(range), false, "its secondary is not connected here");
+  const served = receiver.serve(stream.server, undefined, never);
+  stream.hello();
+  const all = batches(7);
+  for (const batch of all.slice(0, 5)) stream.say({ batch });
+  await until(() => acks(stream.heard).length === 5);
+  t.equal(receiver.askAgain({ ...run, from: 6, until: 9 }), false, "that was not accepted yet");
+  t.equal(receiver.askAgain(range), true);
+  await until(() => acks(stream.heard).length === 6);
+  t.same(acks(stream.heard).slice(5), ["2/0/0"]);
+  t.equal(receiver.askAgain(range), false, "that was asked already");
+  safety.hear(report("p1", "primary", 5));
+  t.equal(safety.safety(run).accepted, 2, "that a replica has them does not bring them to the other");
+
+  // The sixth was on its way.
+  for (const sequence of [6, 3, 4]) stream.say({ batch: all[sequence - 1]! });
+  await until(() => appended.length === 8);
+  await until(() => safety.safety(run).accepted === 6);
+  t.equal(safety.safety(run).accepted, 6);
+  stream.end();
+  await served;
+  t.same(
+    appended.slice(5).map(({ id }) => id),
+    ["ams/ams-s1/7/0/1/6", "ams/ams-s1/7/0/1/3", "ams/ams-s1/7/0/1/4"],
+  );
+});
+
+t.test("a spool that does not have any more what is asked for is not waited for", async (t) => {
+  const clock = manualClock();
+  const safety = new SafetyBook({ primaries: ["p1", "p2"], globals: ["g1", "g2"], clock });
+  safety.accept(run, 9);
+  t.equal(safety.wantAgain({ ...run, from: 3, until: 4 }), true);
+  t.equal(safety.safety(run).accepted, 2);
+  await clock.advance(6000);
+  t.equal(safety.safety(run).accepted, 9);
+  for (const global of ["g1", "g2"]) safety.hear(report(global, "global", 4));
+  t.equal(safety.wantAgain({ ...run, from: 3, until: 4 }), false, "what every global has, no spool keeps");
+});
+
+t.test("a log that loses its tail while batches are asked for takes all of it back", (t) => {
+  const clock = manualClock();
+  const safety = new SafetyBook({ primaries: ["p1", "p2"], globals: ["g1", "g2"], clock });
+  safety.accept(run, 9);
+  safety.wantAgain({ ...run, from: 3, until: 4 });
+  safety.forgetAccepted();
+  t.equal(safety.safety(run).accepted, 0);
+  safety.accept(run, 4);
+  t.equal(safety.safety(run).accepted, 4, "and what comes again counts as far as it came");
+  t.end();
 });
 
 t.test(

@@ -18,7 +18,8 @@ const hoursForAllFaults = 20;
 
 /** What DESIGN.md promises and the code does not keep yet, so that the simulator does not ask for it. */
 const notPromisedYet = [
-  "a replica fills a hole that its peer could fill, also of what a spool without room dropped because both primaries hold it (the acknowledgement issue)",
+  "a primary has what globals alone have (both primaries had missed it when the log lost it)",
+  "a hole of what a spool without room dropped, because both primaries hold it, is filled before it is given up",
 ];
 
 const { values } = parseArgs({

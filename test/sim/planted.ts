@@ -108,6 +108,17 @@ export const plants: readonly Plant[] = [
       }),
     }),
   }),
+  plant("hole_left", "a primary says that it put a batch that another misses into the log again, and did not", {
+    primary: (parts) => ({
+      ...parts,
+      commitLog: altered(parts.commitLog, {
+        async append(request, signal) {
+          if (request.id.includes("/again/")) return { stream: "", sequence: 0, duplicate: false };
+          return await parts.commitLog.append(request, signal);
+        },
+      }),
+    }),
+  }),
   plant("loss_ignored", "a primary does not hear that the log lost its tail", {
     primary: (parts) => ({ ...parts, commitLog: altered(parts.commitLog, { onLoss() {} }) }),
   }),

@@ -87,11 +87,12 @@ export async function simulate(options: SimulationOptions): Promise<SimulationRe
 }
 
 async function look(world: World, options: Parameters<World["witness"]["look"]>[2]): Promise<void> {
-  for (const { clock, ledgers, name, ready, source, tier } of world.machines) {
-    if (tier !== "global") continue;
+  for (const { clock, datacenter, ledgers, name, ready, source, tier } of world.machines) {
+    if (tier === "secondary" || (tier === "primary" && !options.atTheEnd)) continue;
+    const of = datacenter && { datacenter: datacenter.name };
     if (source && ready()) {
-      await world.witness.look(name, source, options);
-      if (!options.atTheEnd || !ledgers) continue;
+      await world.witness.look(name, source, { ...options, ...of });
+      if (tier !== "global" || !options.atTheEnd || !ledgers) continue;
       await world.witness.audit(name, source, { ledgers: ledgers.values(), nowMs: clock.nowMs() });
     } else if (options.atTheEnd)
       world.witness.violated("accepted_lost", `${name} does not answer after everything healed`);

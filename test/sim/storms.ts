@@ -53,6 +53,28 @@ export const storms: readonly Storm[] = [
     ],
   },
   {
+    // One primary does not read what its log then loses for good, and its peer did.
+    name: "left_behind",
+    parts: [
+      {
+        kinds: ["pause", "crash_primary", "cut_both"],
+        aim: "other_primary",
+        afterSeconds: [0, 0],
+        lastsSeconds: [10, 60],
+      },
+      { kinds: ["log_wipe", "log_power"], aim: "site", afterSeconds: [3, 14], lastsSeconds: [0.5, 8] },
+      {
+        kinds: ["stop", "crash_secondary"],
+        aim: "secondary",
+        afterSeconds: [2, 20],
+        lastsSeconds: [0.5, 8],
+        odds: 0.4,
+      },
+      { kinds: ["pause", "crash_primary"], aim: "primary", afterSeconds: [12, 40], lastsSeconds: [1, 20], odds: 0.3 },
+      { kinds: ["cut_both"], aim: "global", afterSeconds: [0, 10], lastsSeconds: [10, 40], odds: 0.3 },
+    ],
+  },
+  {
     name: "site_dark",
     parts: [
       { kinds: ["cut_both"], aim: "leaf", afterSeconds: [0, 0], lastsSeconds: [20, 90], odds: 0.6 },

@@ -362,6 +362,8 @@ export class World {
       }),
     );
     machine.primary = running;
+    machine.source = running.source;
+    machine.ready = () => running.ready() === undefined;
     return running;
   }
 
