@@ -75,7 +75,8 @@ t.test("a planted bug is found within some seeds", async (t) => {
   for (let planted = 1; planted <= 10; planted++) {
     const { violations } = await simulate({ seed: planted, minutes: 30, plant });
     if (violations.length === 0) continue;
-    t.match(violations[0], { code: "outranked" });
+    // In the head, or of a slot that stored nothing in the ledger alone.
+    t.match(violations[0]!.code, /^(outranked|ledger_wrong)$/);
     return;
   }
   t.fail("it was not found");
