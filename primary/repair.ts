@@ -52,7 +52,7 @@ export interface RepairParts {
   readonly datacenter: string;
   readonly primary: string;
   readonly lease: { held(): boolean; readonly holder: string };
-  readonly stock: Pick<Stock, "has" | "held" | "onAgain" | "read">;
+  readonly stock: Pick<Stock, "held" | "onAgain" | "read" | "within">;
   readonly safety: Pick<SafetyBook, "reports">;
   readonly receiver: Pick<Receiver, "askAgain">;
   readonly writer: LogWriter;
@@ -107,18 +107,15 @@ export class Repairer {
     try {
       for (const want of this.#wants.values()) {
         if (batchesLeft <= 0 || bytesLeft <= 0) return;
-        const sequences = this.#isMine(want) ? this.#unsent(want, batchesLeft) : [];
-        const here = sequences.filter((sequence) => this.#parts.stock.has(want, sequence));
-        for (const { payload, sequence } of await this.#parts.stock.read(want, {
-          sequences: here,
-          bytesMax: bytesLeft,
-        })) {
+        if (!this.#isMine(want)) continue;
+        const sequences = this.#unsent(want, batchesLeft);
+        for (const { payload, sequence } of await this.#parts.stock.read(want, { sequences, bytesMax: bytesLeft })) {
           this.#say(want);
           await this.#sendAgain(want, sequence, payload);
           batchesLeft--;
           bytesLeft -= payload.length;
         }
-        if (here.length < sequences.length) this.#askSecondary(want, sequences);
+        this.#askSecondary(want);
       }
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
@@ -170,15 +167,20 @@ export class Repairer {
     return lease.held() || replica === lease.holder || ageMs >= holderFirstMs + (atEnd ? endMissingMs : 0);
   }
 
-  /** The first of them that are not on their way. */
+  /** The first of them that are here and not on their way. */
   #unsent(want: Want, limit: number): readonly number[] {
     const sequences: number[] = [];
-    const last = Math.min(want.until, want.from + sentMax);
-    for (let sequence = want.from; sequence <= last && sequences.length < limit; sequence++) {
-      const sent = this.#sent.get(batchKey({ ...want, sequence }));
-      if (!sent || this.#hasPassed(want, sent)) sequences.push(sequence);
+    for (const { from, until } of this.#parts.stock.within(want)) {
+      for (let sequence = from; sequence <= until && sequences.length < limit; sequence++) {
+        if (!this.#isOnItsWay(want, sequence)) sequences.push(sequence);
+      }
     }
     return sequences;
+  }
+
+  #isOnItsWay(want: Want, sequence: number): boolean {
+    const sent = this.#sent.get(batchKey({ ...want, sequence }));
+    return sent !== undefined && !this.#hasPassed(want, sent);
   }
 
   #hasPassed({ position }: Want, sent: { readonly position: LogPosition | undefined; readonly atMs: number }): boolean {
@@ -214,17 +216,23 @@ export class Repairer {
     if (this.#sent.size > sentMax) this.#sent.delete(this.#sent.keys().next().value!);
   }
 
-  /** Whoever has it in a journal had the time to send it. */
-  #askSecondary(want: Want, [from]: readonly number[]): void {
-    const { clock, log, metrics, receiver } = this.#parts;
+  /** For the first stretch that is not here. Whoever has it in a journal had the time to send it. */
+  #askSecondary(want: Want): void {
+    const { clock, log, metrics, receiver, stock } = this.#parts;
     const nowMs = clock.monotonicMs();
     if (nowMs - want.sinceMs < holderFirstMs || nowMs - (this.#askedMs.get(want.key) ?? -askEveryMs) < askEveryMs)
       return;
-    if (!receiver.askAgain({ ...want, from: from! })) return;
+    const here = stock.within(want);
+    const from = here.reduce(
+      (next, stretch) => (stretch.from <= next ? Math.max(next, stretch.until + 1) : next),
+      want.from,
+    );
+    const until = Math.min(want.until, (here.find((stretch) => stretch.from > from)?.from ?? want.until + 1) - 1);
+    if (from > until || this.#isOnItsWay(want, from) || !receiver.askAgain({ ...want, from, until })) return;
     if (this.#askedMs.size >= askedMax) this.#askedMs.clear();
     this.#askedMs.set(want.key, nowMs);
     metrics.add("heliograph_primary_spools_asked_total");
-    const { key: run, replica, until } = want;
+    const { key: run, replica } = want;
     log.warn({ run, replica, from, until }, "A replica misses batches that no journal has: their secondary is asked.");
   }
 }

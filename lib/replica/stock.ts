@@ -5,7 +5,7 @@
 
 import { BadBatch, headerOf } from "#/lib/codec/batch.ts";
 import type { Journal, JournalPlace } from "#/lib/journal/journal.ts";
-import { type BatchId, batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
+import { type BatchId, type BatchRange, batchKey, type RunId, runKey } from "#/lib/model/identity.ts";
 import type { LogPosition } from "#/lib/model/log.ts";
 import { decodeEntry } from "#/lib/replica/record.ts";
 import type { ReplicaRuns } from "#/lib/replica/runs.ts";
@@ -17,6 +17,12 @@ interface Row {
   readonly segment: number;
   from: number;
   until: number;
+}
+
+/** The first and the last sequence. */
+export interface Stretch {
+  readonly from: number;
+  readonly until: number;
 }
 
 export interface StockedBatch {
@@ -84,7 +90,15 @@ export class Stock {
     for (const [key, { segment }] of this.#places) if (segment < oldestSegment) this.#places.delete(key);
   }
 
-  /** Also beyond a gap. */
+  /** What it has of the range, in order; also beyond a gap. Stretches may touch, and overlap where a batch came twice. */
+  within({ from, until, ...run }: BatchRange): readonly Stretch[] {
+    const rows = this.#rows.get(runKey(run)) ?? [];
+    return rows
+      .filter((row) => row.until >= from && row.from <= until)
+      .map((row) => ({ from: Math.max(row.from, from), until: Math.min(row.until, until) }))
+      .sort((a, b) => a.from - b.from);
+  }
+
   has(run: RunId, sequence: number): boolean {
     return this.#segmentOf(runKey(run), sequence) !== undefined;
   }

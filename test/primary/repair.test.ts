@@ -259,3 +259,26 @@ t.test("what no journal has, its secondary is asked for, once a minute", async (
   t.equal(world.asked.length, 4);
   await world.close();
 });
+
+t.test("what only a spool has does not keep a journal's part of the same hole back", async (t) => {
+  const lost = Array.from({ length: againBatchesMax + 8 }, (_, i) => i + 2);
+  const last = lost.at(-1)! + 6;
+  const held = [last - 5, last - 4];
+  const world = await datacenter({ p1: lost, p2: [...lost, ...held], g1: [...lost, ...held] });
+  for (const batch of new Sender().batches(last)) world.log.append("batch", "s1", batch);
+  await world.seconds(8);
+  t.same(
+    idsOf(world.appended),
+    held.map((sequence) => `${runText}/${sequence}`),
+  );
+  t.same(world.replicas.get("g1")!.missing(), [{ ...run, from: 2, until: last - 6 }]);
+  await world.seconds(12);
+  t.same(
+    world.asked.map(({ by, range: { from, until } }) => [by, from, until]),
+    [
+      ["p1", 2, last - 6],
+      ["p2", 2, last - 6],
+    ],
+  );
+  await world.close();
+});
