@@ -305,13 +305,14 @@ export class LedgerBook {
 
   #passed(
     name: string,
-    { by, cause, missing }: Extract<Standing, { readonly state: "passed" }>,
+    { by, cause, heard, missing }: Extract<Standing, { readonly state: "passed" }>,
     reign: Reign,
     open: Cause,
   ): Pick<SlotAccount, "cause" | "missing"> {
     switch (cause) {
       case "tail":
-        if (this.#isDraining(name, tailMsMax)) return { cause: open, missing };
+        if (this.#isDraining(name, heard ? tailMsMax : drainMsMax)) return { cause: open, missing };
+        if (!heard) return { cause: "unheard", missing: undefined };
         break;
       case "hole":
       case "unreadable":

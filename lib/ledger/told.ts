@@ -54,6 +54,8 @@ export type Standing =
       readonly by: number;
       readonly cause?: "hole" | "unreadable" | "tail" | "asleep" | "unheard" | DropReason;
       readonly missing?: Missing;
+      /** Whether the owner scraped by the generation in force then, as far as its batches say. */
+      readonly heard?: boolean;
     };
 
 /** Batches one after the other that are here. */
@@ -177,11 +179,12 @@ export class ToldBook {
     }
     shard.windows ??= windowsOf(epoch.bootEpoch, epoch.shards.indexOf(shard), shard);
     const window = shard.windows.find(({ fromMs, untilMs }) => fromMs <= timeMs && timeMs <= untilMs);
-    if (window) return { state: "passed", by, cause: window.cause, missing: window.missing };
+    const heard = epoch.generations.has(slot.generation);
+    if (window) return { state: "passed", by, cause: window.cause, missing: window.missing, heard };
     const leap = shard.leaps.find(({ fromMs, untilMs }) => fromMs <= timeMs && timeMs < untilMs);
     if (leap && timeMs < leap.untilMs - (slotsToldMax - 1) * slot.intervalMs)
       return { state: "passed", by, cause: "asleep" };
-    return epoch.generations.has(slot.generation) ? { state: "passed", by } : { state: "passed", by, cause: "unheard" };
+    return heard ? { state: "passed", by } : { state: "passed", by, cause: "unheard" };
   }
 
   /** Forgets what ended before. */

@@ -1,7 +1,7 @@
 // Holds a global's ledger of a data centre against what its secondaries told, slot by slot.
 //
 //     ledger_unexplained   a settled slot without an outcome that nothing accounts for
-//     ledger_open          all has healed, and an old slot is still in flight; one in a backlog is not asked (seed 900395604, 15 minutes)
+//     ledger_open          all has healed, and an old slot is still in flight
 //     ledger_sum           the terms are not together what was due
 //     ledger_lacks         a slot was told in a batch that the global must have, and the ledger has no outcome of it
 //     ledger_wrong         the ledger's outcome of a slot is none that was told, or a lesser one than it must know
@@ -76,7 +76,7 @@ export class LedgerAudit {
           .map((each) => `${each.outcome} by ${each.generation} in ${each.run}/${each.sequence}`)
           .join(", ");
         if (cause === "unexplained") violated("ledger_unexplained", `${where}; told: ${text}`);
-        if (isOpen(cause) && cause !== "backlog") violated("ledger_open", `${where} is ${cause}; told: ${text}`);
+        if (isOpen(cause)) violated("ledger_open", `${where} is ${cause}; told: ${text}`);
         if (isClosing(cause)) {
           if (owed.length > 0) violated("ledger_lacks", `${where} is ${cause}; told: ${text}`);
           if (stored.get(instance)?.has(slot)) violated("ledger_stored", `${where} is ${cause}, and the head has it`);

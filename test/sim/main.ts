@@ -18,7 +18,6 @@ const hoursForAllFaults = 20;
 
 /** What DESIGN.md promises and the code does not keep yet, so that the simulator does not ask for it. */
 const notPromisedYet = [
-  "a slot whose owner never heard of its generation is told as missed: it may be told as in a backlog for good (the ledger)",
   "a primary has what globals alone have (both primaries had missed it when the log lost it)",
   "a hole of what a spool without room dropped, because both primaries hold it, is filled before it is given up",
 ];
