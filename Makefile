@@ -126,7 +126,7 @@ drill-short: prepare
 drill-moves: prepare
 	@node_modules/.bin/node test/moves/main.ts
 
-# 2000 seeds are some 3 hours of one core.
+# 2000 seeds are some 2.5 hours of one core.
 sim: $(installed)
 	@$(sim) --seeds $(or $(SEEDS),20) $(if $(SEED),--seed $(SEED)) --shrink
 
