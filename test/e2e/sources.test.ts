@@ -62,7 +62,9 @@ t.test(
         return governs && isBack.leader === other ? true : undefined;
       });
       t.equal(await generationTargets(other), 18, `${other} governs`);
-      t.ok((await heldAt(other)).length === 1, `${other} holds`);
+      // It asks what is scraped once it has read the log to its end, just before it says anything itself.
+      await until(`${other} to hold`, 10_000, async () => ((await heldAt(other)).length === 1 ? true : undefined));
+      t.equal(await generationTargets(other), 18, `${other} still has all`);
     }
     const confirmed = await heliograph(["sources", "confirm", "fleet", ...topology]);
     t.equal(confirmed.code, 0, confirmed.stderr);

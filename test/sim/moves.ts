@@ -53,6 +53,7 @@ export async function simulateMoves(seed: number): Promise<MovesOutcome> {
   const world = new World({
     seed,
     targetsPerDatacenter: targets,
+    smallSpools: "never",
     shape: (random) => ({
       leaseMs: leaseLengthMs(1),
       scrapeIntervalMs: [1, 2, 5, 5, 10, 15][random.below(6)]! * secondMs,

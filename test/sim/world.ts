@@ -106,14 +106,16 @@ export class World {
     /** In place of one of those that `shapeOf` makes. */
     readonly shape?: (random: Random) => Shape;
     readonly targetsPerDatacenter?: number;
-    /** Spools that overflow, whatever the seed says. */
-    readonly smallSpools?: boolean;
+    /** Spools that overflow, whatever the seed says; or none of them. */
+    readonly smallSpools?: boolean | "never";
   }) {
     const { targetsPerDatacenter = usualTargets } = options;
     this.seed = options.seed;
     this.#plant = options.plant ?? unplanted;
     this.random = seededRandom(options.seed);
-    this.#spoolBytesMax = spoolBytesOf(seededRandom(options.seed ^ 0x2c1b3c6d), options.smallSpools ?? false);
+    const { smallSpools = false } = options;
+    const spoolBytes = () => spoolBytesOf(seededRandom(options.seed ^ 0x2c1b3c6d), smallSpools === true);
+    this.#spoolBytesMax = smallSpools === "never" ? undefined : spoolBytes();
     this.shape = (options.shape ?? shapeOf)(this.random);
     this.#topology = topologyOf(this.shape);
     const { datacenters } = this.#topology;
