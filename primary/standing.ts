@@ -46,8 +46,13 @@ export class Standings {
   #draining: ReadonlySet<string> = new Set();
   #list: readonly StandingSecondary[] = [];
   /** The answer of `listFor` to the same question. */
-  #lifted: { readonly of: readonly StandingSecondary[]; readonly names: string } | undefined;
-  #liftedList: readonly StandingSecondary[] = [];
+  #lifted:
+    | {
+        readonly of: readonly StandingSecondary[];
+        readonly names: string;
+        readonly list: readonly StandingSecondary[];
+      }
+    | undefined;
   #timer: Timer | undefined;
 
   constructor(options: {
@@ -122,10 +127,10 @@ export class Standings {
     if (lifted.size === 0) return this.#list;
     const names = [...lifted].join("\n");
     if (this.#lifted?.of !== this.#list || this.#lifted.names !== names) {
-      this.#lifted = { of: this.#list, names };
-      this.#liftedList = this.#list.map((each) => (lifted.has(each.name) ? { ...each, state: "active" } : each));
+      const list = this.#list.map((each) => (lifted.has(each.name) ? { ...each, state: "active" as const } : each));
+      this.#lifted = { of: this.#list, names, list };
     }
-    return this.#liftedList;
+    return this.#lifted.list;
   }
 
   close(): void {

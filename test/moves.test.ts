@@ -41,4 +41,5 @@ t.test("what breaks a promise is told", async (t) => {
   t.equal(breachesOf({ ...clean, unexplained: ["somewhere"] }).length, 1);
   t.equal(breachesOf({ ...clean, doubled: 1 }).length, 1);
   t.equal(breachesOf({ ...clean, failed: 1, stored: 8 }).length, 1);
+  t.equal(breachesOf({ ...clean, slots: 11 }).length, 1);
 });

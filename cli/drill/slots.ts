@@ -19,6 +19,8 @@ export interface ReadTarget {
 export interface SlotCounts {
   /** Slots that were due. */
   readonly slots: number;
+  /** Of those, how many samples tell of, counted by the samples: what is not missing. */
+  readonly told: number;
   /** The time at which each missing slot was due. */
   readonly missingMs: readonly number[];
   /** Of slots that have two samples. */
@@ -60,11 +62,14 @@ export function countSlots(
   }
   const missingMs: number[] = [];
   let slots = 0;
-  for (let slot = slotOf(fromMs) + 1; dueMs(slot) < untilMs; slot++) {
+  const first = slotOf(fromMs) + 1;
+  for (let slot = first; dueMs(slot) < untilMs; slot++) {
     slots += 1;
     if (!perSlot.has(slot)) missingMs.push(dueMs(slot));
   }
-  return { slots, missingMs, doubledMs, failedMs, ...compareValues(read, fleet, range.mayLackRows) };
+  // One that was due just before the time that counts may have been scraped within it.
+  const told = [...perSlot.keys()].filter((slot) => slot >= first && dueMs(slot) < untilMs).length;
+  return { slots, told, missingMs, doubledMs, failedMs, ...compareValues(read, fleet, range.mayLackRows) };
 }
 
 function compareValues(read: ReadTarget, fleet: readonly FleetRow[], mayLack?: (timeMs: number) => boolean) {

@@ -5,6 +5,7 @@
 // who owns it since when; the few that moved within the time that the ledger covers have what was before beside it.
 
 import { assert } from "#/lib/assert/assert.ts";
+import { continued } from "#/lib/bytes/columns.ts";
 import type { Generation } from "#/lib/model/generation.ts";
 import { phaseMs, type Target } from "#/lib/model/target.ts";
 
@@ -174,7 +175,7 @@ export class DueBook {
     this.#rows.set(id, row);
     this.#targets[row] = target;
     if (former !== undefined) return row;
-    if (row >= this.#columns.mark.length) this.#columns = columnsOf(2 * row, this.#columns);
+    if (row >= this.#columns.mark.length) this.#columns = continued(columnsOf(2 * row), this.#columns);
     this.#columns.intervalMs[row] = intervalMs;
     this.#columns.phaseMs[row] = phaseMs(id, intervalMs);
     this.#columns.owner[row] = gone;
@@ -221,15 +222,7 @@ function formerKey(id: string, intervalMs: number): string {
   return `${id} ${intervalMs}`;
 }
 
-type Columns = ReturnType<typeof emptyColumns>;
-
-function columnsOf(rows: number, before?: Columns): Columns {
-  const columns = emptyColumns(rows);
-  if (before) for (const name of Object.keys(columns) as (keyof Columns)[]) columns[name].set(before[name]);
-  return columns;
-}
-
-function emptyColumns(rows: number) {
+function columnsOf(rows: number) {
   return {
     fromMs: new Float64Array(rows),
     phaseMs: new Float64Array(rows),

@@ -166,7 +166,7 @@ export class Lease {
   /** Takes the lease when nobody holds it, or its holder did not renew it for a whole lease. */
   async #contend(): Promise<void> {
     const { store, clock, incarnation } = this.#options;
-    this.#wallMs();
+    this.#noteWallClock();
     const record = await store.read();
     const bytes = record && Buffer.from(record.value).toString();
     if (record && bytes !== undefined && (record.revision !== this.#seen?.revision || bytes !== this.#seen.bytes)) {
@@ -218,11 +218,15 @@ export class Lease {
     return false;
   }
 
-  /** Never less than before: a clock that was set back must not make a token lower than one that the store has lost. */
-  #wallMs(): number {
+  /** A clock that is set back later must not make a token lower than one that the store has lost. */
+  #noteWallClock(): void {
     const { clock } = this.#options;
     this.#wallOffsetMs = Math.max(this.#wallOffsetMs, clock.nowMs() - clock.monotonicMs());
-    return Math.floor(clock.monotonicMs() + this.#wallOffsetMs);
+  }
+
+  /** As it would be if nobody had set it back. */
+  #wallMs(): number {
+    return Math.floor(this.#options.clock.monotonicMs() + this.#wallOffsetMs);
   }
 
   #knownToken(): number {

@@ -3,6 +3,7 @@
 // It is a table of columns, a row a target, because a data centre has a hundred thousand of them and each scrape writes its row:
 // 61 bytes a target in columns that grow by doubling, and 35 for finding it by id; 114 measured for 100,000 of them.
 
+import { continued } from "#/lib/bytes/columns.ts";
 import { outcomes as allOutcomes, isFailed, isStored, type LastOutcome, outranks } from "#/lib/model/outcome.ts";
 import type { Scrape } from "#/lib/model/scrape.ts";
 
@@ -131,7 +132,7 @@ export class LastOutcomes {
     const known = this.#rows.get(id);
     if (known !== undefined) return known;
     const row = this.#free.pop() ?? this.#used++;
-    if (row === this.#columns.outcome.length) this.#columns = columnsOf(2 * row, this.#columns);
+    if (row === this.#columns.outcome.length) this.#columns = continued(columnsOf(2 * row), this.#columns);
     this.#columns.outcome[row] = noOutcome;
     this.#columns.tried[row] = triedNever;
     this.#columns.triedMs[row] = Number.NEGATIVE_INFINITY;
@@ -152,15 +153,7 @@ export class LastOutcomes {
 
 const noOutcome = 255;
 
-type Columns = ReturnType<typeof emptyColumns>;
-
-function columnsOf(rows: number, before?: Columns): Columns {
-  const columns = emptyColumns(rows);
-  if (before) for (const name of Object.keys(columns) as (keyof Columns)[]) columns[name].set(before[name]);
-  return columns;
-}
-
-function emptyColumns(rows: number) {
+function columnsOf(rows: number) {
   return {
     timeMs: new Float64Array(rows),
     slot: new Float64Array(rows),

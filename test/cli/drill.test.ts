@@ -42,6 +42,7 @@ function perfect(slots: readonly number[] = [0, 1, 2, 3, 4, 5, 6, 7]): ReadTarge
 t.test("a target whose every slot is stored and right has nothing to account for", async (t) => {
   t.same(countSlots(perfect(), fleet, span), {
     slots: 8,
+    told: 8,
     missingMs: [],
     doubledMs: [],
     failedMs: [],
@@ -50,6 +51,24 @@ t.test("a target whose every slot is stored and right has nothing to account for
     compared: 160,
   });
 });
+
+t.test(
+  "a slot that was due before the time that counts is none of it, though it was scraped late within it",
+  async (t) => {
+    const late: ReadTarget = {
+      target: 7,
+      up: [
+        [beginMs + 100, 1],
+        [dueMs(1), 1],
+        [dueMs(2), 1],
+        [dueMs(3), 1],
+      ],
+      rows: new Map(),
+    };
+    const { missingMs, slots, told } = countSlots(late, [], { ...span, untilMs: dueMs(3) });
+    t.same([slots, told, missingMs], [3, 2, [dueMs(0)]]);
+  },
+);
 
 t.test("missing slots are told by when they were due, also those after the last sample", async (t) => {
   const { missingMs } = countSlots(perfect([0, 1, 4, 5, 6]), fleet, span);

@@ -144,8 +144,7 @@ async function moves(world: World, options: MovesOptions, relays: Relay[]): Prom
     const counts = countSlots({ target, up, rows: new Map() }, [], { fromMs, untilMs, intervalMs });
     sums.slots += counts.slots;
     sums.failed += counts.failedMs.length;
-    // Of slots, not of samples: one that was due just before the time that counts may have been scraped within it.
-    sums.stored += counts.slots - counts.missingMs.length - counts.failedMs.length;
+    sums.stored += counts.told - counts.failedMs.length;
     sums.missing += counts.missingMs.length;
     sums.doubled += counts.doubledMs.length;
     const missing = events.map(() => 0);
@@ -181,6 +180,8 @@ export function breachesOf(result: MovesResult): readonly string[] {
   }
   if (result.doubled > 0) breaches.push(`${result.doubled} slots are there twice`);
   if (result.failed > 0) breaches.push(`${result.failed} slots say that a target was down, and none was`);
+  const sum = result.stored + result.failed + result.missing;
+  if (sum !== result.slots) breaches.push(`${result.slots} slots were due, and stored, failed and missing are ${sum}`);
   return breaches;
 }
 
