@@ -185,9 +185,16 @@ export function testSecondary(t: Test, threads: number): void {
       const bodies = sent.get(pathOf(target))!;
       const list = scrapes.get(target.id)!;
       const stored = list.filter(({ facts }) => facts.outcome === "stored");
-      // What was on its way when a process stopped was sent but is missed; the others depend on how busy this machine is.
+      // What was on its way when a process stopped was sent but is missed; the others depend on how busy this machine is: when it
+      // stands still for as long as a timeout, most scrapes fail together, and are back before anybody could say whose fault it was.
       const told = list.filter(({ facts }) => facts.outcome !== "stored");
-      t.ok(told.every(({ facts }) => /^missed_(down|overload)$|^failed_timeout$/.test(facts.outcome)));
+      const others = told.filter(
+        ({ facts }) => !/^missed_(down|overload|cut_off)$|^failed_timeout$/.test(facts.outcome),
+      );
+      t.same(
+        others.map(({ facts }) => `${facts.slot} ${facts.outcome}`),
+        [],
+      );
       t.ok(bodies.length - stored.length <= 4, `${stored.length} of ${bodies.length} bodies of ${pathOf(target)}`);
       t.ok(stored.length >= 6 && between.get(pathOf(target))! >= 4);
       const slots = list.map(({ facts }) => facts.slot);
